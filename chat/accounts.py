@@ -1,0 +1,211 @@
+"""The rules of names, passwords, sign-up and deletion."""
+
+from __future__ import annotations
+
+from enum import Enum
+from functools import lru_cache
+from typing import Protocol, Sequence
+
+from precis_i18n import get_profile
+
+from chat.directory import Directory, Resident
+from chat.errors import Code, FatalError, Refusal, name_reserved
+from chat.ledger import Account
+from chat.ports import PasswordStore, UserStore
+
+NAME_BYTES = 64
+SHORTEST_PASSWORD = 8
+LONGEST_PASSWORD = 1024
+
+_username = get_profile("UsernameCaseMapped")
+_opaque = get_profile("OpaqueString")
+
+
+class Registration(str, Enum):
+    """Who may sign up."""
+
+    OPEN = "open"  # anyone who can reach a door
+    CLOSED = "closed"  # nobody; known and unknown names are answered alike
+
+
+class Returns(Protocol):
+    """What the deletion of an account asks of the mailroom."""
+
+    async def turn_round(self, account: Account) -> None:
+        """Return every message that waits for this account."""
+
+
+def prepare_name(text: str) -> str:
+    """The form of a user name in which it is stored and compared.
+
+    RFC 8265, UsernameCaseMapped: C{Alice} and C{alice} are one account; spaces,
+    control characters and separators are not allowed. 1 to 64 bytes of UTF-8.
+
+    @raise chat.errors.Refusal: C{bad-name}.
+    """
+    name = _prepared(text) if len(text) <= NAME_BYTES else None
+    if name is None:
+        raise Refusal(
+            Code.BAD_NAME,
+            f"A user name has 1 to {NAME_BYTES} bytes of letters, digits and punctuation,"
+            " without spaces or control characters.",
+        )
+    return name
+
+
+def address(text: str) -> str | None:
+    """The prepared name of a recipient, or C{None} where no account could be called so."""
+    return _prepared(text) if len(text) <= NAME_BYTES else None
+
+
+@lru_cache(maxsize=16384)
+def _prepared(text: str) -> str | None:
+    # A string of at most 64 code points: what is longer cannot be 64 bytes, and
+    # must not fill the cache.
+    try:
+        name: str = _username.enforce(text)
+        fits = 1 <= len(name.encode()) <= NAME_BYTES
+    except UnicodeError:
+        return None
+    return name if fits else None
+
+
+def prepare_password(text: str) -> bytes | None:
+    """A password as it is hashed (RFC 8265, OpaqueString, UTF-8), or C{None} if it can be none."""
+    if not text or len(text) > LONGEST_PASSWORD:
+        return None
+    try:
+        password: bytes = _opaque.enforce(text).encode()
+    except UnicodeError:
+        return None
+    return password
+
+
+def new_password(text: str) -> bytes:
+    """A password that may be chosen.
+
+    @raise chat.errors.Refusal: C{bad-password}.
+    """
+    password = prepare_password(text)
+    if password is None or not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise Refusal(
+            Code.BAD_PASSWORD,
+            f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} bytes, without control characters.",
+        )
+    return password
+
+
+class Accounts:
+    """Sign-up, login and deletion."""
+
+    def __init__(
+        self,
+        users: UserStore,
+        passwords: PasswordStore,
+        mailroom: Returns,
+        directory: Directory,
+        registration: Registration,
+    ) -> None:
+        self._users = users
+        self._passwords = passwords
+        self._mailroom = mailroom
+        self._directory = directory
+        self.registration = registration
+
+    async def offer(self, name: str) -> bool:
+        """Whether this prepared name, unknown so far, may be signed up now. False: ask for the password.
+
+        Unless registration is open, every name is asked for its password.
+
+        @raise chat.errors.Refusal: C{name-reserved}.
+        """
+        if self.registration is not Registration.OPEN:
+            return False
+        if await self._users.find(name) is not None:
+            return False
+        if await self._users.reserved(name):
+            raise name_reserved(name)
+        return True
+
+    async def sign_up(self, name: str, password: str) -> Account:
+        """Create an account under this prepared name.
+
+        @raise chat.errors.Refusal: C{bad-password}, C{name-taken} (somebody was
+            faster), C{name-reserved}, C{slow-down}, C{storage-full}.
+        """
+        chosen = new_password(password)
+        account = await self._users.join(name)
+        try:
+            await self._passwords.set(account.id, chosen)
+        except BaseException:
+            await self._users.abandon(account)
+            raise
+        # An account that exists has a password.
+        await self._users.activate(account)
+        return account
+
+    async def log_in(self, name: str, password: str) -> Account:
+        """The account of this prepared name, if this is its password.
+
+        @raise chat.errors.Refusal: C{wrong-password}, in the same time whether the
+            name is known or not; C{slow-down}.
+        """
+        account = await self._users.find(name)
+        await self._check(account, password)
+        assert account is not None
+        # Hashing takes a while: the account may have gone meanwhile.
+        if await self._users.find(name) != account:
+            raise _wrong()
+        return account
+
+    async def change_password(self, account: Account, password: str, new: str) -> None:
+        """Replace the password.
+
+        @raise chat.errors.Refusal: C{bad-password}, C{wrong-password}, C{slow-down}, C{storage-full}.
+        """
+        chosen = new_password(new)
+        await self._check(account, password)
+        await self._passwords.set(account.id, chosen)
+
+    async def delete(self, account: Account, password: str, session: Resident) -> None:
+        """Delete the account: its waiting messages turn round, its name becomes reserved.
+
+        Each step is a commit of its own and can be repeated; from the first one on
+        the deletion will be completed, by the next start if not by this one.
+
+        @param session: the one that asked; the account's other sessions end.
+        @raise chat.errors.Refusal: C{wrong-password}, C{slow-down}, C{storage-full}.
+        """
+        await self._check(account, password)
+        if not await self._users.leave(account):
+            raise FatalError(Code.ACCOUNT_GONE, "This account no longer exists.")
+        others: Sequence[Resident] = self._directory.sessions(account.id)
+        for other in others:
+            if other is not session:
+                other.account_gone()
+        await self._finish(account)
+
+    async def finish(self) -> None:
+        """Complete what a crash cut short: deletions, and sign-ups that had no password yet."""
+        leaving, joining = await self._users.unfinished()
+        for account in leaving:
+            await self._finish(account)
+        for account in joining:
+            await self._passwords.remove(account.id)
+            await self._users.abandon(account)
+
+    async def _finish(self, account: Account) -> None:
+        await self._mailroom.turn_round(account)
+        await self._passwords.remove(account.id)
+        await self._users.free(account)
+
+    async def _check(self, account: Account | None, password: str) -> None:
+        prepared = prepare_password(password)
+        # A password that cannot be one costs the same work and gets the same answer.
+        right = await self._passwords.verify(account.id if account else None, prepared or b"")
+        if not right or prepared is None:
+            raise _wrong()
+
+
+def _wrong() -> Refusal:
+    return Refusal(Code.WRONG_PASSWORD, "Wrong user name or password.")

@@ -1,0 +1,56 @@
+"""Who is online: memory only, gone with the process."""
+
+from __future__ import annotations
+
+from typing import Protocol, Sequence
+
+from chat.ledger import Letter
+from chat.messages import Delivered
+
+
+class Resident(Protocol):
+    """A logged-in session, as the mailroom knows it."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it is shown a message the moment it is committed."""
+
+    def push(self, letters: Sequence[Letter]) -> None:
+        """These have just been committed to its mailbox."""
+
+    def more(self) -> None:
+        """Something came into its mailbox that is to be read from the store."""
+
+    def notify(self, frame: Delivered) -> None:
+        """Tell the client this, between answers."""
+
+    def account_gone(self) -> None:
+        """Its account no longer exists."""
+
+
+class Directory:
+    """The sessions of each account."""
+
+    def __init__(self) -> None:
+        # Tuples, replaced and never changed: the store's thread looks in here, too.
+        self._sessions: dict[int, tuple[Resident, ...]] = {}
+
+    def add(self, account: int, session: Resident) -> None:
+        """This session has logged in."""
+        self._sessions[account] = (*self._sessions.get(account, ()), session)
+
+    def discard(self, account: int, session: Resident) -> None:
+        """This session has ended or left the account; harmless when it was not there."""
+        rest = tuple(each for each in self._sessions.get(account, ()) if each is not session)
+        if rest:
+            self._sessions[account] = rest
+        else:
+            self._sessions.pop(account, None)
+
+    def sessions(self, account: int) -> tuple[Resident, ...]:
+        """The account's sessions, oldest first."""
+        return self._sessions.get(account, ())
+
+    def live(self, account: int) -> bool:
+        """Whether a message committed now is shown to the account at once. May be asked in any thread."""
+        return any(session.live for session in self._sessions.get(account, ()))

@@ -1,0 +1,103 @@
+"""Every refusal that a client can be told, with its stable code.
+
+A L{Refusal} becomes a C{failed} frame and the session goes on; a L{FatalError}
+becomes a C{fatal} frame and the connection closes.  The reason is a sentence for
+a person: what was wrong, what the limit is, what to do.  It never holds a
+password, a subject or a body.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Code(str, Enum):
+    """The stable codes of C{failed}, C{fatal} and returned messages."""
+
+    # failed
+    BAD_FRAME = "bad-frame"
+    BAD_STATE = "bad-state"
+    BAD_NAME = "bad-name"
+    BAD_PASSWORD = "bad-password"
+    WRONG_PASSWORD = "wrong-password"
+    NAME_TAKEN = "name-taken"
+    NAME_RESERVED = "name-reserved"
+    TOO_LARGE = "too-large"
+    REF_REUSED = "ref-reused"
+    STORAGE_FULL = "storage-full"
+    SLOW_DOWN = "slow-down"
+    # fatal
+    MALFORMED_FRAME = "malformed-frame"
+    FRAME_TOO_LARGE = "frame-too-large"
+    LOGIN_TIMEOUT = "login-timeout"
+    ACCOUNT_GONE = "account-gone"
+    SHUTTING_DOWN = "shutting-down"
+    INTERNAL_ERROR = "internal-error"
+    # returned
+    UNKNOWN_RECIPIENT = "unknown-recipient"
+    ACCOUNT_DELETED = "account-deleted"
+
+
+class ChatError(Exception):
+    """An error that the other side is told about, with its code and a sentence."""
+
+    def __init__(self, code: Code, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Refusal(ChatError):
+    """Not this; the session goes on.
+
+    @ivar ref: the C{ref} of the refused message, where there was one.
+    @ivar seconds: how long to wait before trying again.
+    """
+
+    def __init__(
+        self, code: Code, reason: str, *, ref: str | None = None, seconds: int | None = None
+    ) -> None:
+        super().__init__(code, reason)
+        self.ref = ref
+        self.seconds = seconds
+
+
+class FatalError(ChatError):
+    """The session cannot go on."""
+
+
+class BadFrame(Refusal):
+    """Well-formed JSON or DER that is no frame of this protocol."""
+
+    def __init__(self, reason: str, *, ref: str | None = None) -> None:
+        super().__init__(Code.BAD_FRAME, reason, ref=ref)
+
+
+class MalformedFrame(FatalError):
+    """Not JSON, not UTF-8, not strict DER."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(Code.MALFORMED_FRAME, reason)
+
+
+class FrameTooLarge(FatalError):
+    """More bytes than one frame may have; how many follow is not known."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            Code.FRAME_TOO_LARGE,
+            f"A frame may have at most {limit} bytes here; send less in one frame.",
+        )
+
+
+class StartError(Exception):
+    """The server cannot start: one line that names the thing and the remedy."""
+
+
+def name_reserved(name: str) -> Refusal:
+    """The refusal to sign up under a name that was freed not long ago."""
+    return Refusal(
+        Code.NAME_RESERVED,
+        f"The name {name} belonged to an account that was deleted; it is kept reserved for a while."
+        " Choose another one.",
+    )

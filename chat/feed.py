@@ -1,0 +1,85 @@
+"""What one session is shown of its mailbox: every waiting message once, in order.
+
+A feed is I{live} when it has shown everything: what is committed now goes out
+from memory.  When the client does not read as fast as mail arrives, the feed
+lets it lie in the store and reads it from there, in pages, when the connection
+has drained: a reader that never reads costs the server one page.
+"""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from chat.ledger import Account, Letter
+from chat.mailroom import Mailroom, show
+from chat.ports import Peer
+
+
+class Feed:
+    """One session's view of its mailbox."""
+
+    __slots__ = ("_account", "_mailroom", "_more", "_offered", "_peer", "_position", "_reading", "live")
+
+    def __init__(self, account: Account, mailroom: Mailroom, peer: Peer, offered: int) -> None:
+        """Show C{peer} what waits for C{account}.
+
+        @param offered: messages up to this position may have been shown before.
+        """
+        self._account = account
+        self._mailroom = mailroom
+        self._peer = peer
+        self._offered = offered
+        self._position = 0  # everything up to here was shown
+        self._more = True  # the store has, or may have, messages behind that position
+        self._reading = False
+        self.live = False
+
+    def push(self, letters: Sequence[Letter]) -> None:
+        """These have just been committed to the mailbox."""
+        if not self.live:
+            self._more = True
+            return
+        self._show(letters)
+        if self._peer.paused:
+            self.live = False
+
+    def more(self) -> None:
+        """Something came into the mailbox that is to be read from the store."""
+        self.live = False
+        self._more = True
+        self.drained()
+
+    def drained(self) -> None:
+        """The peer can take more."""
+        if self.live or self._reading or self._peer.paused:
+            return
+        if self._more:
+            self._reading = True
+            self._peer.run(self._read())
+        else:
+            self.live = True
+
+    def stop(self) -> None:
+        """The session has ended or left the account: nothing more is shown."""
+        self.live = False
+        self._reading = True  # and never again not
+
+    async def _read(self) -> None:
+        while self._more and not self._peer.paused:
+            self._more = False
+            letters, more = await self._mailroom.waiting(self._account, self._position)
+            if more:
+                self._more = True
+            self._show(letters)
+        self._reading = False
+        self.drained()
+
+    def _show(self, letters: Sequence[Letter]) -> None:
+        position = self._position
+        offered = self._offered
+        fresh = [
+            show(letter, again=letter.position <= offered) for letter in letters if letter.position > position
+        ]
+        if fresh:
+            self._position = letters[-1].position
+            self._peer.send(fresh)

@@ -1,0 +1,323 @@
+"""The rules of accept, deliver, receipt, return, recall and remove.
+
+Nobody is told C{accepted} before the commit is on disk; nothing leaves a mailbox
+before its receipt.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Callable, Optional, Sequence, Union
+
+from chat.accounts import address
+from chat.directory import Directory, Resident
+from chat.errors import Code, FatalError, Refusal
+from chat.ledger import Acceptance, Account, Confirmation, Draft, Letter, Line, Mailbox, fate, standing
+from chat.messages import (
+    BODY_BYTES,
+    READ_IDS,
+    RECIPIENT_BYTES,
+    REF_BYTES,
+    SUBJECT_BYTES,
+    Accepted,
+    Deleted,
+    Delivered,
+    Entry,
+    Failed,
+    Fatal,
+    Frame,
+    Listing,
+    Message,
+    Messages,
+    Returned,
+    rfc3339,
+)
+from chat.ports import MessageStore, Outcome
+
+#: Why a message came back, for a person.
+NOTES = {
+    Code.UNKNOWN_RECIPIENT: "There is no account of that name here. Check the spelling and send again.",
+    Code.ACCOUNT_DELETED: "The account was deleted before it took the message.",
+}
+
+#: What a session gives for one message of a batch: the draft, or its refusal.
+Prepared = Union[Draft, Refusal]
+
+
+class Mailroom:
+    """Between the sessions and the ledger."""
+
+    def __init__(self, store: MessageStore, directory: Directory, now: Callable[[], int]) -> None:
+        """Serve the sessions of C{directory} from C{store}.
+
+        @param now: the time in milliseconds since 1970-01-01 UTC.
+        """
+        self._store = store
+        self._directory = directory
+        self._now = now
+
+    # --- who is here ---
+
+    def enter(self, account: Account, session: Resident) -> None:
+        """This session has logged in."""
+        self._directory.add(account.id, session)
+
+    def leave(self, account: Account, session: Resident) -> None:
+        """This session has ended or left the account."""
+        self._directory.discard(account.id, session)
+
+    # --- accept ---
+
+    def accept(
+        self,
+        sender: Account,
+        messages: Sequence[Message],
+        answer: Callable[[list[Frame]], None],
+        broken: Callable[[Exception], None],
+    ) -> None:
+        """Accept these messages, or say for each why not, in their order.
+
+        C{answer} is called once, when every accepted one would survive a power cut;
+        then they are on their way to their recipients.  C{broken} is called instead
+        when the store failed in a way that is nobody's fault here.
+        """
+        prepared = [draft(message) for message in messages]
+        drafts = [each for each in prepared if isinstance(each, Draft)]
+        if not drafts:
+            answer([failed(each) for each in prepared if isinstance(each, Refusal)])
+            return
+        self._store.accept(
+            sender.id,
+            drafts,
+            partial(self._accepted, sender, prepared, answer),
+            partial(self._not_accepted, prepared, answer, broken),
+        )
+
+    def _not_accepted(
+        self,
+        prepared: Sequence[Prepared],
+        answer: Callable[[list[Frame]], None],
+        broken: Callable[[Exception], None],
+        error: Exception,
+    ) -> None:
+        """Nothing was accepted: say so to each, with its ref, so that its sender keeps it."""
+        if not isinstance(error, Refusal):
+            broken(error)
+            return
+        refused = [
+            each if isinstance(each, Refusal) else Refusal(error.code, error.reason, ref=each.ref)
+            for each in prepared
+        ]
+        answer([failed(each) for each in refused])
+
+    def _accepted(
+        self,
+        sender: Account,
+        prepared: Sequence[Prepared],
+        answer: Callable[[list[Frame]], None],
+        outcomes: Sequence[Outcome],
+    ) -> None:
+        remaining = iter(outcomes)
+        answers: list[Frame] = []
+        arrivals: dict[int, list[Letter]] = {}
+        online = self._directory.sessions
+        for each in prepared:
+            if isinstance(each, Refusal):
+                answers.append(failed(each))
+                continue
+            outcome = next(remaining)
+            if isinstance(outcome, Acceptance):
+                answers.append(
+                    Accepted(
+                        ref=each.ref,
+                        id=outcome.id,
+                        time=rfc3339(outcome.time),
+                        state=fate(outcome.state, outcome.code),
+                    )
+                )
+                if outcome.fresh and online(outcome.mailbox):
+                    arrivals.setdefault(outcome.mailbox, []).append(_letter(sender, each, outcome))
+            elif outcome is None:
+                answers.append(gone())
+                break
+            else:
+                answers.append(failed(outcome))
+        answer(answers)
+        for account, letters in arrivals.items():
+            for session in online(account):
+                session.push(letters)
+
+    # --- receipts ---
+
+    def confirm(self, account: Account, ids: Sequence[int], broken: Callable[[Exception], None]) -> None:
+        """The recipient has these; what is not theirs, or settled already, is passed over."""
+        self._store.confirm(account.id, ids, self._confirmed, broken)
+
+    def _confirmed(self, confirmations: Sequence[Confirmation]) -> None:
+        """Tell the senders who asked for it and are here."""
+        if not confirmations:
+            return
+        by_sender: dict[int, list[int]] = {}
+        for id, sender in confirmations:
+            by_sender.setdefault(sender, []).append(id)
+        time = rfc3339(self._now())
+        for sender, ids in by_sender.items():
+            for session in self._directory.sessions(sender):
+                session.notify(Delivered(ids=ids, time=time))
+
+    # --- mailboxes ---
+
+    async def mailbox(self, account: Account) -> Mailbox:
+        """How many messages wait, and up to which position they may have been shown."""
+        return await self._store.mailbox(account.id)
+
+    async def waiting(self, account: Account, after: int) -> tuple[list[Letter], bool]:
+        """A page of waiting messages behind a position, oldest first, and whether more follow."""
+        return await self._store.waiting(account.id, after)
+
+    async def listing(self, account: Account, box: str, after: int, limit: int) -> Listing:
+        """Entries of a box.
+
+        @raise chat.errors.Refusal: C{bad-frame}, there is no such box.
+        """
+        if box not in ("inbox", "sent"):
+            raise Refusal(Code.BAD_FRAME, "There is no such box; the boxes are inbox and sent.")
+        lines, more = await self._store.listing(account.id, box == "sent", after, limit)
+        return Listing(box=box, messages=[_entry(line, box == "sent") for line in lines], more=more)
+
+    async def read(self, account: Account, ids: Sequence[int]) -> Messages:
+        """Whole messages of the account's mailbox, or sent by it and not yet removed.
+
+        @raise chat.errors.Refusal: C{too-large}, more than L{READ_IDS} ids.
+        """
+        if len(ids) > READ_IDS:
+            raise Refusal(Code.TOO_LARGE, f"At most {READ_IDS} ids can be read at once.")
+        found = {letter.id: letter for letter in await self._store.read(account.id, ids)}
+        wanted = dict.fromkeys(ids)
+        return Messages(
+            messages=[_read(found[id]) for id in wanted if id in found],
+            missing=[id for id in wanted if id not in found],
+        )
+
+    async def remove(self, account: Account, ids: Sequence[int]) -> Deleted:
+        """Remove from the own mailbox (confirming first what waits), or recall."""
+        removal = await self._store.remove(account.id, ids)
+        self._confirmed(removal.confirmations)
+        return Deleted(ids=removal.ids, missing=removal.missing)
+
+    async def turn_round(self, account: Account) -> None:
+        """Return every message that waits for this leaving account, and erase its mailbox."""
+        left = True
+        while left:
+            left, senders = await self._store.turn_round(account)
+            for sender in senders:
+                for session in self._directory.sessions(sender):
+                    session.more()
+
+
+def draft(message: Message) -> Prepared:
+    """The message checked against every limit, or why it cannot be accepted."""
+    for what, text, limit in (
+        ("ref", message.ref, REF_BYTES),
+        ("body", message.body, BODY_BYTES),
+        ("subject", message.subject, SUBJECT_BYTES),
+        ("recipient", message.recipient, RECIPIENT_BYTES),
+    ):
+        if text is not None and _longer(text, limit):
+            return Refusal(
+                Code.TOO_LARGE,
+                f"The {what} of a message has at most {limit} bytes of UTF-8.",
+                ref=None if what == "ref" else message.ref,
+            )
+    name = address(message.recipient)
+    return Draft(
+        recipient=name,
+        addressee=message.recipient if name is None else name,
+        subject=message.subject,
+        body=message.body,
+        ref=message.ref,
+        receipt=message.receipt,
+    )
+
+
+def show(letter: Letter, *, again: bool = False) -> Message:
+    """A message as it is delivered."""
+    return Message(
+        id=letter.id,
+        sender=letter.sender,
+        recipient=letter.recipient,
+        time=rfc3339(letter.time),
+        subject=letter.subject,
+        body=letter.body,
+        returned=_returned(letter.code, letter.addressee),
+        again=again,
+    )
+
+
+def gone() -> Frame:
+    """The last word to a session whose account no longer exists."""
+    return fatal(FatalError(Code.ACCOUNT_GONE, "This account no longer exists."))
+
+
+def fatal(error: FatalError) -> Frame:
+    """The frame that tells of an error that ends the session."""
+    return Fatal(code=error.code.value, reason=error.reason)
+
+
+def _longer(text: str, limit: int) -> bool:
+    # A code point has at most four bytes: short texts need not be encoded to be measured.
+    return len(text) * 4 > limit and (len(text) > limit or len(text.encode()) > limit)
+
+
+def failed(refusal: Refusal) -> Frame:
+    """The frame that tells of a refusal."""
+    return Failed(code=refusal.code.value, reason=refusal.reason, ref=refusal.ref, seconds=refusal.seconds)
+
+
+def _letter(sender: Account, draft: Draft, acceptance: Acceptance) -> Letter:
+    """The message just accepted, as its mailbox has it; spares reading it back."""
+    came_back = acceptance.code is not None
+    return Letter(
+        id=acceptance.id,
+        sender=sender.name,
+        recipient=sender.name if came_back else draft.addressee,
+        position=acceptance.position,
+        time=acceptance.time,
+        state=acceptance.state,
+        code=acceptance.code,
+        addressee=draft.addressee if came_back else None,
+        subject=draft.subject,
+        body=draft.body,
+        own=True,
+    )
+
+
+def _returned(code: Optional[str], addressee: Optional[str]) -> Optional[Returned]:
+    if code is None:
+        return None
+    return Returned(code=code, recipient=addressee or "", note=NOTES[Code(code)])
+
+
+def _entry(line: Line, sent: bool) -> Entry:
+    return Entry(
+        id=line.id,
+        sender=line.sender,
+        recipient=line.addressee if sent and line.addressee is not None else line.recipient,
+        time=rfc3339(line.time),
+        subject=line.subject,
+        state=fate(line.state, line.code) if sent else standing(line.state),
+        returned=_returned(line.code, line.addressee),
+    )
+
+
+def _read(letter: Letter) -> Message:
+    return Message(
+        id=letter.id,
+        sender=letter.sender,
+        recipient=letter.recipient,
+        time=rfc3339(letter.time),
+        subject=letter.subject,
+        body=letter.body,
+        returned=_returned(letter.code, letter.addressee),
+        state=standing(letter.state) if letter.own else fate(letter.state, letter.code),
+    )

@@ -1,0 +1,361 @@
+"""The vocabulary: one frozen type for each frame that server and client exchange.
+
+This is the only declaration of the frames.  The JSON codec, the DER codec and
+the ASN.1 schema are all derived from it, so a field is added here and nowhere
+else (and in C{chat/wire/chat.asn1}, the normative text, which tests hold against
+these types).
+
+On the wire a frame has a C{type} (C{system}, C{login} or C{message}) and
+C{data}; a system frame's data carry a C{keyword}.  Here the Python type stands
+for both: L{Ping} I{is} C{{"type": "system", "data": {"keyword": "ping"}}}.
+
+The order of the classes in L{SYSTEM} and of the fields in each class is the
+order of their ASN.1 tags: add at the end, never reorder.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Annotated, Optional, Union
+
+from msgspec import Meta, Struct
+
+PROTOCOL_VERSION = 1
+
+#: Limits of protocol.rst, all in bytes of UTF-8.
+SUBJECT_BYTES = 256
+BODY_BYTES = 64 * 1024
+REF_BYTES = 64
+RECIPIENT_BYTES = 4 * 1024
+#: The largest frame a client may send, before and after it has logged in.
+LOGIN_FRAME_BYTES = 4 * 1024
+USER_FRAME_BYTES = 512 * 1024
+#: The most ids one C{read} may name.
+READ_IDS = 100
+
+_LARGEST = 2**63 - 1
+
+#: A number from 0 to 2**63 - 1: an id, a count, a protocol version, seconds.
+Number = Annotated[int, Meta(ge=0, le=_LARGEST)]
+#: A moment, RFC 3339 in UTC with milliseconds: C{2026-11-22T21:07:00.123Z}.
+#: DER carries it as an INTEGER of milliseconds since 1970-01-01 UTC.
+Time = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$",
+        extra={"der": "milliseconds"},
+    ),
+]
+#: How many entries a C{list} asks for.
+Limit = Annotated[int, Meta(ge=1, le=1000)]
+
+
+class Frame(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What every frame is."""
+
+
+# --- login ---------------------------------------------------------------------------
+
+
+class Login(Frame, frozen=True, kw_only=True):
+    """One answer to a prompt; C{field} is C{username} or C{password}."""
+
+    field: str
+    value: str
+
+    def __repr__(self) -> str:
+        """Name the field only: the value may be a password, and a repr may be logged."""
+        return f"Login(field={self.field!r})"
+
+
+# --- message -------------------------------------------------------------------------
+
+
+class Returned(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a message came back: the code, whom it was meant for, and a sentence."""
+
+    code: str
+    recipient: str
+    note: str
+
+
+class Message(Frame, frozen=True, kw_only=True):
+    """A message, in both directions.
+
+    A client gives C{recipient} and C{body}, and may give C{subject}, C{ref} (its
+    own identifier, which makes repeating the send harmless) and C{receipt} (tell
+    me when it was delivered).  The server gives C{id}, C{sender} and C{time} with
+    it; C{returned} when the message came back; C{again} when it may have been
+    shown before without being confirmed; and C{state} in the answer to C{read}.
+    """
+
+    id: Number = 0
+    sender: str = ""
+    recipient: str
+    time: Time = ""
+    subject: Optional[str] = None
+    body: str
+    ref: Optional[str] = None
+    receipt: bool = False
+    returned: Optional[Returned] = None
+    again: bool = False
+    state: str = ""
+
+
+# --- system: the server's prompts and answers to them ---------------------------------
+
+
+class System(Frame, frozen=True, kw_only=True, tag_field="keyword"):
+    """What every system frame is: its Python type is its keyword."""
+
+
+class Version(System, frozen=True, kw_only=True, tag="version"):
+    """The server's first word: protocol version and the software's name and version."""
+
+    protocol: Number
+    server: str
+
+
+class Username(System, frozen=True, kw_only=True, tag="username"):
+    """Prompt: who are you?"""
+
+
+class Password(System, frozen=True, kw_only=True, tag="password"):
+    """Prompt: the password of the account just named."""
+
+
+class NewPassword(System, frozen=True, kw_only=True, tag="new-password"):
+    """Prompt: the name is free; choose the password of the account to be created."""
+
+
+class Created(System, frozen=True, kw_only=True, tag="created"):
+    """The account was created under this (prepared) name; a login follows."""
+
+    username: str
+
+
+class Welcome(System, frozen=True, kw_only=True, tag="welcome"):
+    """Logged in, as this (prepared) name, with so many messages waiting."""
+
+    username: str
+    waiting: Number
+
+
+class Failed(System, frozen=True, kw_only=True, tag="failed"):
+    """A refusal; the session goes on.  C{seconds}: try again after so long."""
+
+    code: str
+    reason: str
+    ref: Optional[str] = None
+    seconds: Optional[Number] = None
+
+
+class Fatal(System, frozen=True, kw_only=True, tag="fatal"):
+    """The session cannot go on; the connection closes after this frame."""
+
+    code: str
+    reason: str
+
+
+# --- system: messages and mailboxes ----------------------------------------------------
+
+
+class Accepted(System, frozen=True, kw_only=True, tag="accepted"):
+    """The message is on disk; C{state} is its fate so far."""
+
+    ref: Optional[str] = None
+    id: Number
+    time: Time
+    state: str
+
+
+class Received(System, frozen=True, kw_only=True, tag="received"):
+    """The recipient's client confirms: these messages need not come again."""
+
+    ids: list[Number]
+
+
+class Delivered(System, frozen=True, kw_only=True, tag="delivered"):
+    """To the sender who asked for a receipt: the recipient has confirmed these."""
+
+    ids: list[Number]
+    time: Time
+
+
+class Delete(System, frozen=True, kw_only=True, tag="delete"):
+    """Remove from the own mailbox, or recall what I sent and still waits."""
+
+    ids: list[Number]
+
+
+class Deleted(System, frozen=True, kw_only=True, tag="deleted"):
+    """What L{Delete} did, and the ids it could do nothing about."""
+
+    ids: list[Number]
+    missing: list[Number]
+
+
+class List(System, frozen=True, kw_only=True, tag="list"):
+    """Ask for the entries of a box (C{inbox} or C{sent}) with an id above C{after}."""
+
+    box: str
+    after: Number = 0
+    limit: Limit = 100
+
+
+class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of a listing: a message without its body."""
+
+    id: Number
+    sender: str
+    recipient: str
+    time: Time
+    subject: Optional[str] = None
+    state: str
+    returned: Optional[Returned] = None
+
+
+class Listing(System, frozen=True, kw_only=True, tag="listing"):
+    """The answer to L{List}; C{more} tells whether entries follow the last one."""
+
+    box: str
+    messages: list[Entry]
+    more: bool
+
+
+class Read(System, frozen=True, kw_only=True, tag="read"):
+    """Ask for whole messages, at most L{READ_IDS} at once."""
+
+    ids: list[Number]
+
+
+class Messages(System, frozen=True, kw_only=True, tag="messages"):
+    """The answer to L{Read}."""
+
+    messages: list[Message]
+    missing: list[Number]
+
+
+# --- system: the account, and the connection --------------------------------------------
+
+
+class DeleteAccount(System, frozen=True, kw_only=True, tag="delete-account"):
+    """Delete my account; the password is asked again, here."""
+
+    password: str
+
+    def __repr__(self) -> str:
+        """Leave the password out: a repr may be logged."""
+        return "DeleteAccount()"
+
+
+class AccountDeleted(System, frozen=True, kw_only=True, tag="account-deleted"):
+    """The account is gone and its waiting messages are on their way back."""
+
+
+class Ping(System, frozen=True, kw_only=True, tag="ping"):
+    """Are you there?"""
+
+
+class Pong(System, frozen=True, kw_only=True, tag="pong"):
+    """Yes; everything asked before is answered."""
+
+
+class Quit(System, frozen=True, kw_only=True, tag="quit"):
+    """Answer what I asked, then close."""
+
+
+class Bye(System, frozen=True, kw_only=True, tag="bye"):
+    """Everything is answered; the connection closes."""
+
+
+class ChangePassword(System, frozen=True, kw_only=True, tag="change-password"):
+    """Replace my password; the present one is asked again, here."""
+
+    password: str
+    new: str
+
+    def __repr__(self) -> str:
+        """Leave both passwords out: a repr may be logged."""
+        return "ChangePassword()"
+
+
+class PasswordChanged(System, frozen=True, kw_only=True, tag="password-changed"):
+    """The new password is in force."""
+
+
+#: Every system frame, in the order of their ASN.1 tags.
+SYSTEM: tuple[type[System], ...] = (
+    Version,
+    Username,
+    Password,
+    NewPassword,
+    Created,
+    Welcome,
+    Failed,
+    Fatal,
+    Accepted,
+    Received,
+    Delivered,
+    Delete,
+    Deleted,
+    List,
+    Listing,
+    Read,
+    Messages,
+    DeleteAccount,
+    AccountDeleted,
+    Ping,
+    Pong,
+    Quit,
+    Bye,
+    ChangePassword,
+    PasswordChanged,
+)
+
+
+class Answer(Struct, frozen=True):
+    """What a door has to say itself in answer to something it was sent.
+
+    It takes its turn among the session's own answers: a refusal of bytes that
+    were no frame (L{Failed}, L{Fatal}), or a text door's help page.
+    """
+
+    frame: Frame
+
+
+#: What a door hands to a session.
+Incoming = Union[Frame, Answer]
+
+
+def keyword(frame: System | type[System]) -> str:
+    """The keyword that stands for a system frame on the wire."""
+    tag = frame.__struct_config__.tag
+    assert isinstance(tag, str)
+    return tag
+
+
+@lru_cache(maxsize=4096)
+def rfc3339(milliseconds: int) -> str:
+    """Milliseconds since 1970-01-01 UTC, as a L{Time}.
+
+    @raise ValueError: before 1970 or after the year 9999.
+    """
+    if not 0 <= milliseconds <= 253402300799999:
+        raise ValueError(f"no moment between 1970 and 9999: {milliseconds} ms")
+    seconds, rest = divmod(milliseconds, 1000)
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:03d}Z".rjust(24, "0")
+
+
+@lru_cache(maxsize=4096)
+def milliseconds(time: str) -> int:
+    """The inverse of L{rfc3339}.
+
+    @raise ValueError: not a L{Time}.
+    """
+    if len(time) != 24 or time[-1] != "Z":
+        raise ValueError(f"not an RFC 3339 time in UTC with milliseconds: {time!r}")
+    moment = datetime.fromisoformat(time[:-1] + "+00:00")
+    return int(moment.replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000

@@ -1,0 +1,131 @@
+"""What the rules ask of the world around them, as interfaces.
+
+C{mailroom}, C{accounts} and C{session} name these and nothing concrete; today
+SQLite and memory stand behind them, one machine; that is the seam for more.
+
+An C{Awaitable} here is a Deferred in the daemon.  A store answers in the order
+in which it was asked, each answer only once what it tells is on disk; it fails
+with L{chat.errors.Refusal} (C{storage-full}) when there is no room.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Awaitable, Callable, Coroutine, Protocol, Sequence, Union
+
+from chat.errors import Refusal
+from chat.ledger import Acceptance, Account, Confirmation, Draft, Letter, Line, Mailbox, Removal
+from chat.messages import Frame
+
+#: What became of one draft: accepted, refused, or (C{None}) its sender's account is gone.
+Outcome = Union[Acceptance, Refusal, None]
+
+
+class MessageStore(Protocol):
+    """The ledger."""
+
+    def accept(
+        self,
+        sender: int,
+        drafts: Sequence[Draft],
+        done: Callable[[Sequence[Outcome]], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Accept these messages of one sender in their order; calls back once, after the commit."""
+
+    def confirm(
+        self,
+        account: int,
+        ids: Sequence[int],
+        done: Callable[[Sequence[Confirmation]], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Make waiting messages in the mailbox of C{account} delivered; others are passed over."""
+
+    def mailbox(self, account: int) -> Awaitable[Mailbox]:
+        """What a login needs to know."""
+
+    def waiting(self, account: int, after: int) -> Awaitable[tuple[list[Letter], bool]]:
+        """The next page of waiting messages behind a position, and whether more follow."""
+
+    def listing(self, account: int, sent: bool, after: int, limit: int) -> Awaitable[tuple[list[Line], bool]]:
+        """Entries of the inbox or of the sent box in ascending order of id, and whether more follow."""
+
+    def read(self, account: int, ids: Sequence[int]) -> Awaitable[list[Letter]]:
+        """Those of these messages that are in the account's mailbox, or sent by it, and have content."""
+
+    def remove(self, account: int, ids: Sequence[int]) -> Awaitable[Removal]:
+        """Remove from the account's mailbox, or recall what it sent and still waits."""
+
+    def turn_round(self, account: Account) -> Awaitable[tuple[bool, set[int]]]:
+        """Return some of the messages that wait for a leaving account; erase some of its mailbox.
+
+        Whether anything is left to do, and to whose mailboxes messages came back.
+        Repeating it is harmless.
+        """
+
+
+class UserStore(Protocol):
+    """Who has an account."""
+
+    def find(self, name: str) -> Awaitable[Account | None]:
+        """The active account of this prepared name."""
+
+    def reserved(self, name: str) -> Awaitable[bool]:
+        """Whether the name belonged to a deleted account not long ago, or still to a leaving one."""
+
+    def join(self, name: str) -> Awaitable[Account]:
+        """Begin an account: the name is taken, but nobody sees it yet.
+
+        @raise chat.errors.Refusal: C{name-taken}, C{name-reserved}.
+        """
+
+    def activate(self, account: Account) -> Awaitable[None]:
+        """The joining account exists from now on."""
+
+    def abandon(self, account: Account) -> Awaitable[None]:
+        """The joining account is not to be."""
+
+    def leave(self, account: Account) -> Awaitable[bool]:
+        """Mark the account as leaving: from here on it does not exist for anyone. False: it already was."""
+
+    def free(self, account: Account) -> Awaitable[None]:
+        """The deletion is complete; the reservation of the name begins."""
+
+    def unfinished(self) -> Awaitable[tuple[list[Account], list[Account]]]:
+        """The accounts that were leaving, and those that were joining, when the server stopped."""
+
+
+class PasswordStore(Protocol):
+    """Passwords; what it keeps of them never leaves it."""
+
+    def set(self, account: int, password: bytes) -> Awaitable[None]:
+        """Make this the account's password."""
+
+    def verify(self, account: int | None, password: bytes) -> Awaitable[bool]:
+        """Whether this is the account's password; for no account, the same work for the answer no.
+
+        @raise chat.errors.Refusal: C{slow-down}, too many ask at once.
+        """
+
+    def remove(self, account: int) -> Awaitable[None]:
+        """Forget the account's password."""
+
+
+class Peer(Protocol):
+    """The other side of a session: its connection."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether it has more to read already than it reads."""
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """Say these frames."""
+
+    def close(self) -> None:
+        """Hang up once everything said was sent."""
+
+    def resume(self) -> None:
+        """The session can take more frames."""
+
+    def run(self, steps: Coroutine[Any, Any, None]) -> None:
+        """Carry out an asynchronous step of the session; a failure of it ends this session alone."""

@@ -1,0 +1,278 @@
+"""Bytes to a session and back: one L{Factory} for each door, time-outs, back-pressure."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Callable, Coroutine, Optional, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IPushProducer,
+    IReactorTime,
+    ISSLTransport,
+    ITCPTransport,
+    IUNIXTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chat.errors import Code, FatalError
+from chat.messages import Frame, Incoming
+from chat.ports import Peer
+from chat.session import Session
+from chat.wire.translator import Translator
+
+#: Input that waits for the session beyond this is left in the network.
+INPUT_BYTES = 64 * 1024
+#: How long a connection that was hung up may take to close, in seconds: its last words
+#: must reach a client that is still sending.
+LINGER = 3.0
+#: How often a login that ran out of time asks whether the server still checks its password.
+PATIENCE = 1.0
+
+
+@implementer(IPushProducer)
+class ChatProtocol(Protocol):
+    """One connection: the L{chat.ports.Peer} of its session."""
+
+    _log = Logger()
+    transport: Any  # a TCP, UNIX or TLS transport, or a test's
+
+    def __init__(self, factory: ChatFactory, translator: Translator) -> None:
+        self._door = factory
+        self._translator = translator
+        self._session = factory.converse(self)
+        self._timer: Optional[IDelayedCall] = None
+        self._reading = False
+        self._open = False
+        self._stopped = False  # the transport was told to read no more for now
+        self.paused = False
+
+    # --- from the transport ---
+
+    def connectionMade(self) -> None:
+        """The server speaks first."""
+        self._open = True
+        self._door.connections.add(self)
+        self.transport.registerProducer(self, True)
+        _keep_alive(self.transport)
+        self._timer = self._door.reactor.callLater(self._door.login_timeout, self._login_timed_out)
+        self._session.start()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the client, cut anywhere."""
+        if self._open:
+            self._translator.feed(data)
+            self._read()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone, for whatever reason: the only place where a session ends."""
+        self._open = False
+        self._cancel_timer()
+        self._door.connections.discard(self)
+        self._session.lost()
+        self._door.ended()
+
+    def pauseProducing(self) -> None:
+        """The client does not read as fast as it is written to."""
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        """The client has caught up."""
+        self.paused = False
+        if self._open:
+            self._guarded(self._session.drained)
+            self._read()
+
+    def stopProducing(self) -> None:
+        """The transport is being closed; L{connectionLost} follows."""
+
+    # --- from the session ---
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """See L{chat.ports.Peer.send}."""
+        if self._open:
+            self.transport.write(self._translator.render(frames))
+
+    def close(self) -> None:
+        """See L{chat.ports.Peer.close}."""
+        if not self._open:
+            return
+        self._open = False
+        self._cancel_timer()
+        self.transport.unregisterProducer()
+        self._timer = self._door.reactor.callLater(LINGER, self.transport.abortConnection)
+        if _half_closes(self.transport):
+            # Closing with unread input resets the connection, and our last words with it:
+            # say that nothing more comes, and listen (to nothing) until the client hangs up.
+            self._resume_transport()
+            self.transport.loseWriteConnection()
+        else:
+            self.transport.loseConnection()
+
+    def resume(self) -> None:
+        """See L{chat.ports.Peer.resume}."""
+        self._read()
+
+    def run(self, steps: Coroutine[Any, Any, None]) -> None:
+        """See L{chat.ports.Peer.run}."""
+        Deferred.fromCoroutine(steps).addErrback(self._failed)
+
+    # --- for the service ---
+
+    def shut_down(self) -> None:
+        """The server stops: the session ends after the answers still due."""
+        self._session.end(FatalError(Code.SHUTTING_DOWN, "The server is shutting down."))
+
+    def abort(self) -> None:
+        """Waited long enough."""
+        self.transport.abortConnection()
+
+    # --- inside ---
+
+    def _read(self) -> None:
+        """Hand the session what is there, as far as it can take it."""
+        if self._reading or not self._open:
+            return
+        self._reading = True
+        try:
+            self._guarded(self._hand_over)
+        finally:
+            self._reading = False
+        if self._open:
+            self._watch_login()
+            if self._translator.buffered > INPUT_BYTES and not self._willing():
+                self._stopped = True
+                self.transport.pauseProducing()
+            else:
+                self._resume_transport()
+
+    def _willing(self) -> bool:
+        return self._session.ready and not self.paused
+
+    def _hand_over(self) -> None:
+        session = self._session
+        translator = self._translator
+        while self._open and self._willing():
+            incoming: list[Incoming]
+            if session.logged_in:
+                incoming = translator.take(session.limit)
+            else:
+                first = translator.next(session.limit)
+                incoming = [] if first is None else [first]
+            if not incoming:
+                return
+            session.receive(incoming)
+
+    def _resume_transport(self) -> None:
+        if self._stopped:
+            self._stopped = False
+            self.transport.resumeProducing()
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """An error in this session is this session's end, and no more."""
+        try:
+            step()
+        except Exception:
+            self._failed(Failure())
+
+    def _failed(self, failure: Failure) -> None:
+        self._log.failure("A session failed", failure)
+        try:
+            self._session.fail()
+        except Exception:
+            self._log.failure("It failed at ending, too")
+            self.transport.abortConnection()
+
+    def _watch_login(self) -> None:
+        """The time for a login runs whenever nobody is logged in."""
+        if self._session.logged_in:
+            self._cancel_timer()
+        elif self._timer is None:
+            self._timer = self._door.reactor.callLater(self._door.login_timeout, self._login_timed_out)
+
+    def _cancel_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _login_timed_out(self) -> None:
+        if not self._session.ready:
+            # The client has done its part; it is the server that takes its time.
+            self._timer = self._door.reactor.callLater(PATIENCE, self._login_timed_out)
+            return
+        self._timer = None
+        reason = f"No complete login within {self._door.login_timeout:g} seconds. Connect again."
+        self._session.end(FatalError(Code.LOGIN_TIMEOUT, reason))
+
+
+class ChatFactory(Factory):
+    """A door: builds the protocol of each connection, and knows those that are open."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        translator: Callable[[], Translator],
+        converse: Callable[[Peer], Session],
+        login_timeout: float,
+    ) -> None:
+        """Open a door.
+
+        @param translator: makes the translator of one connection.
+        @param converse: makes the session of one connection.
+        @param login_timeout: how long a login may take, in seconds.
+        """
+        self.reactor = reactor
+        self.converse = converse
+        self.login_timeout = login_timeout
+        self.connections: set[ChatProtocol] = set()
+        self._translator = translator
+        self._emptied: Optional[Deferred[None]] = None
+
+    def buildProtocol(self, addr: IAddress | None) -> ChatProtocol:
+        """The protocol of a new connection."""
+        return ChatProtocol(self, self._translator())
+
+    def ended(self) -> None:
+        """A connection was lost."""
+        if self._emptied is not None and not self.connections:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
+
+    def shut_down(self) -> Deferred[None]:
+        """Tell every client that the server stops; fires when all connections are closed."""
+        emptied: Deferred[None] = Deferred()
+        self._emptied = emptied
+        for connection in list(self.connections):
+            connection.shut_down()
+        self.ended()
+        return emptied
+
+    def abort(self) -> None:
+        """Close what is still open, at once."""
+        for connection in list(self.connections):
+            connection.abort()
+
+
+def _half_closes(transport: object) -> bool:
+    plain = ITCPTransport.providedBy(transport) or IUNIXTransport.providedBy(transport)
+    return plain and not ISSLTransport.providedBy(transport)
+
+
+def _keep_alive(transport: Any) -> None:
+    """Let the kernel find out that a silent peer is gone: after about two minutes."""
+    if not ITCPTransport.providedBy(transport):
+        return
+    transport.setTcpNoDelay(True)
+    transport.setTcpKeepAlive(True)
+    handle = getattr(transport, "getHandle", lambda: None)()
+    if isinstance(handle, socket.socket):
+        for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+            if hasattr(socket, option):
+                handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

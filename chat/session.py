@@ -1,0 +1,484 @@
+"""The states of one conversation: login, user, (login again,) closed.
+
+No I/O: frames come in as lists, answers go out through a L{Peer}, in the order
+of the frames they answer.  What arrives together is handed to the mailroom
+together, and a client may have many sends under way; a command that needs more
+than one step (a login, a listing, the deletion of the account) holds back the
+frames behind it until it is answered.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import Any, Coroutine, Optional, Sequence
+
+from chat.accounts import Accounts, prepare_name
+from chat.errors import Code, FatalError, Refusal
+from chat.feed import Feed
+from chat.ledger import Account, Letter
+from chat.mailroom import Mailroom, failed, fatal
+from chat.messages import (
+    LOGIN_FRAME_BYTES,
+    PROTOCOL_VERSION,
+    USER_FRAME_BYTES,
+    AccountDeleted,
+    Answer,
+    Bye,
+    ChangePassword,
+    Created,
+    Delete,
+    DeleteAccount,
+    Delivered,
+    Failed,
+    Fatal,
+    Frame,
+    Incoming,
+    List,
+    Login,
+    Message,
+    NewPassword,
+    Password,
+    PasswordChanged,
+    Ping,
+    Pong,
+    Quit,
+    Read,
+    Received,
+    System,
+    Username,
+    Version,
+    Welcome,
+    keyword,
+)
+from chat.ports import Peer
+
+#: How much one session may have under way in the mailroom, in messages and in bytes of bodies.
+SENDS_UNDER_WAY = 2000
+BYTES_UNDER_WAY = 1024 * 1024
+#: How many delivery notices are kept for a client that does not read them.
+NOTICES_KEPT = 50_000
+
+
+class State(Enum):
+    """Where a conversation stands."""
+
+    USERNAME = "waiting for a user name"
+    PASSWORD = "waiting for the password"
+    NEW_PASSWORD = "waiting for a new password"
+    USER = "logged in"
+    CLOSED = "closed"
+
+
+class _Turn:
+    """The place of one frame, or of a batch of sends, in the order of the answers."""
+
+    __slots__ = ("frames",)
+
+    def __init__(self) -> None:
+        self.frames: Optional[list[Frame]] = None
+
+
+class Session:
+    """One conversation."""
+
+    __slots__ = (
+        "_accounts",
+        "_bytes",
+        "_feed",
+        "_held",
+        "_mailroom",
+        "_name",
+        "_notices",
+        "_peer",
+        "_queue",
+        "_sends",
+        "_server",
+        "_turns",
+        "account",
+        "state",
+    )
+
+    def __init__(self, peer: Peer, accounts: Accounts, mailroom: Mailroom, server: str) -> None:
+        """Converse with C{peer}; C{server} is the name and version the greeting gives."""
+        self._peer = peer
+        self._accounts = accounts
+        self._mailroom = mailroom
+        self._server = server
+        self._queue: deque[Incoming] = deque()
+        self._turns: deque[_Turn] = deque()
+        self._sends = 0  # under way in the mailroom
+        self._bytes = 0
+        self._held = False  # a command is being answered; the frames behind it wait
+        self._name = ""  # the prepared name whose password is awaited
+        self._feed: Optional[Feed] = None
+        self._notices: dict[str, list[int]] = {}  # deliveries the peer was too busy to be told of
+        self.account: Optional[Account] = None
+        self.state = State.USERNAME
+
+    # --- what the connection says ---
+
+    def start(self) -> None:
+        """The connection stands: the server speaks first."""
+        self._peer.send([Version(protocol=PROTOCOL_VERSION, server=self._server), Username()])
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether the login is complete."""
+        return self.state is State.USER
+
+    @property
+    def limit(self) -> int:
+        """The most bytes that the next frame may have."""
+        return USER_FRAME_BYTES if self.state is State.USER else LOGIN_FRAME_BYTES
+
+    @property
+    def ready(self) -> bool:
+        """Whether more frames may be handed in."""
+        return (
+            not self._held
+            and self._sends < SENDS_UNDER_WAY
+            and self._bytes < BYTES_UNDER_WAY
+            and self.state is not State.CLOSED
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether the conversation is over, though its last answers may be due."""
+        return self.state is State.CLOSED
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything asked is answered."""
+        return not self._turns
+
+    def receive(self, incoming: Sequence[Incoming]) -> None:
+        """These frames arrived, in this order."""
+        self._queue.extend(incoming)
+        self._proceed()
+
+    def drained(self) -> None:
+        """The peer has read enough to be told more."""
+        while self._notices and not self._peer.paused:
+            time, ids = next(iter(self._notices.items()))
+            del self._notices[time]
+            self._peer.send([Delivered(ids=ids, time=time)])
+        if self._feed is not None:
+            self._feed.drained()
+
+    def end(self, error: FatalError) -> None:
+        """No more conversation; C{error} is the last word, after the answers still due."""
+        if self.state is not State.CLOSED:
+            self._last(fatal(error))
+            self._flush()
+
+    def lost(self) -> None:
+        """The connection is gone; answers under way go nowhere."""
+        self._leave()
+        self.state = State.CLOSED
+        self._queue.clear()
+        self._notices.clear()
+
+    def fail(self) -> None:
+        """Something here went wrong that is not the client's doing: this session ends, alone."""
+        self._leave()
+        if self.state is not State.CLOSED:
+            self.state = State.CLOSED
+            self._queue.clear()
+            self._turns.clear()
+            reason = "Something went wrong on the server. Connect again; what was accepted is safe."
+            self._peer.send([fatal(FatalError(Code.INTERNAL_ERROR, reason))])
+        self._peer.close()
+
+    # --- what the mailroom and the directory say ---
+
+    @property
+    def live(self) -> bool:
+        """See L{chat.directory.Resident.live}."""
+        feed = self._feed
+        return feed is not None and feed.live
+
+    def push(self, letters: Sequence[Letter]) -> None:
+        """See L{chat.directory.Resident.push}."""
+        if self._feed is not None:
+            self._feed.push(letters)
+
+    def more(self) -> None:
+        """See L{chat.directory.Resident.more}."""
+        if self._feed is not None:
+            self._feed.more()
+
+    def notify(self, frame: Delivered) -> None:
+        """See L{chat.directory.Resident.notify}."""
+        if not self._peer.paused:
+            self._peer.send([frame])
+            return
+        self._notices.setdefault(frame.time, []).extend(frame.ids)
+        if sum(map(len, self._notices.values())) > NOTICES_KEPT:
+            self.end(FatalError(Code.SLOW_DOWN, "This connection does not read what it is sent."))
+
+    def account_gone(self) -> None:
+        """See L{chat.directory.Resident.account_gone}."""
+        self.end(FatalError(Code.ACCOUNT_GONE, "This account no longer exists."))
+
+    # --- frames, in order ---
+
+    def _proceed(self) -> None:
+        """Take frames from the queue until one has to be waited for."""
+        queue = self._queue
+        messages: list[Message] = []
+        while queue and not self._held:
+            frame = queue.popleft()
+            if self.state is State.USER:
+                if type(frame) is Message:
+                    messages.append(frame)
+                    continue
+                if messages:
+                    self._accept(messages)
+                    messages = []
+                self._user(frame)
+            elif self.state is not State.CLOSED:
+                self._login(frame)
+        if messages:
+            self._accept(messages)
+        self._flush()
+
+    def _login(self, frame: Incoming) -> None:
+        if isinstance(frame, Answer):
+            self._door_says(frame.frame)
+            if isinstance(frame.frame, Failed):
+                self._answer(self._prompt())
+        elif isinstance(frame, Login) and frame.field not in ("username", "password"):
+            self._refuse_login(Refusal(Code.BAD_FRAME, "A login frame's field is username or password."))
+        elif isinstance(frame, Login) and frame.field == "username" and self.state is State.USERNAME:
+            self._hold(self._take_name(frame.value))
+        elif isinstance(frame, Login) and frame.field == "password" and self.state is State.PASSWORD:
+            self._hold(self._take_password(frame.value))
+        elif isinstance(frame, Login) and frame.field == "password" and self.state is State.NEW_PASSWORD:
+            self._hold(self._take_new_password(frame.value))
+        elif isinstance(frame, Login):
+            self._refuse_login(
+                Refusal(Code.BAD_STATE, f"The {keyword(type(self._prompt()))} is awaited now.")
+            )
+        else:
+            ref = frame.ref if isinstance(frame, Message) else None
+            self._refuse_login(self._out_of_place(frame) or _not_before_login(ref))
+
+    def _door_says(self, frame: Frame) -> None:
+        if isinstance(frame, Fatal):
+            self._last(frame)
+        else:
+            self._answer(frame)
+
+    def _refuse_login(self, refusal: Refusal) -> None:
+        self._answer(failed(refusal))
+        self._answer(self._prompt())
+
+    def _prompt(self) -> System:
+        if self.state is State.PASSWORD:
+            return Password()
+        return NewPassword() if self.state is State.NEW_PASSWORD else Username()
+
+    def _user(self, frame: Incoming) -> None:
+        account = self.account
+        assert account is not None
+        if isinstance(frame, Received):
+            self._mailroom.confirm(account, frame.ids, self._broken)
+        elif isinstance(frame, Answer):
+            self._door_says(frame.frame)
+        elif isinstance(frame, Ping):
+            self._answer(Pong())
+        elif isinstance(frame, List):
+            self._hold(self._command(self._mailroom.listing(account, frame.box, frame.after, frame.limit)))
+        elif isinstance(frame, Read):
+            self._hold(self._command(self._mailroom.read(account, frame.ids)))
+        elif isinstance(frame, Delete):
+            self._hold(self._command(self._mailroom.remove(account, frame.ids)))
+        elif isinstance(frame, ChangePassword):
+            self._hold(self._command(self._change_password(account, frame)))
+        elif isinstance(frame, DeleteAccount):
+            self._hold(self._delete_account(account, frame.password))
+        elif isinstance(frame, Quit):
+            self._last(Bye())
+        elif isinstance(frame, Login):
+            self._answer(failed(Refusal(Code.BAD_STATE, "This session is logged in already.")))
+        else:
+            refusal = self._out_of_place(frame)
+            assert refusal is not None
+            self._answer(failed(refusal))
+
+    def _out_of_place(self, frame: Frame) -> Refusal | None:
+        """The refusal of a frame that only servers say."""
+        if isinstance(frame, _FROM_CLIENTS):
+            return None
+        assert isinstance(frame, System)
+        return Refusal(Code.BAD_FRAME, f"{keyword(frame)} is said by servers, not by clients.")
+
+    # --- sends ---
+
+    def _accept(self, messages: list[Message]) -> None:
+        assert self.account is not None
+        count = len(messages)
+        size = sum([len(message.body) for message in messages])
+        turn = self._turn()
+        self._sends += count
+        self._bytes += size
+
+        def answered(frames: list[Frame]) -> None:
+            self._sends -= count
+            self._bytes -= size
+            turn.frames = frames
+            self._flush()
+            self._peer.resume()
+
+        self._mailroom.accept(self.account, messages, answered, self._broken)
+
+    def _broken(self, error: Exception) -> None:
+        """The store could not do it, and has logged why."""
+        self.fail()
+
+    # --- commands of several steps ---
+
+    def _hold(self, steps: Coroutine[Any, Any, list[Frame]]) -> None:
+        """Carry out C{steps}, whose frames are the answer; what follows waits."""
+        self._held = True
+        self._peer.run(self._carry_out(self._turn(), steps))
+
+    async def _carry_out(self, turn: _Turn, steps: Coroutine[Any, Any, list[Frame]]) -> None:
+        try:
+            turn.frames = await steps
+        except FatalError as error:
+            turn.frames = [fatal(error)]
+        finally:
+            self._held = False
+        self._flush()
+        if self._feed is not None:
+            self._feed.drained()
+        self._proceed()
+        self._peer.resume()
+
+    async def _command(self, steps: Coroutine[Any, Any, Frame]) -> list[Frame]:
+        try:
+            return [await steps]
+        except Refusal as refusal:
+            return [failed(refusal)]
+
+    async def _change_password(self, account: Account, frame: ChangePassword) -> Frame:
+        await self._accounts.change_password(account, frame.password, frame.new)
+        return PasswordChanged()
+
+    async def _delete_account(self, account: Account, password: str) -> list[Frame]:
+        try:
+            await self._accounts.delete(account, password, self)
+        except Refusal as refusal:
+            return [failed(refusal)]
+        self._leave()
+        if self.state is not State.CLOSED:
+            self.state = State.USERNAME
+        return [AccountDeleted(), Username()]
+
+    async def _take_name(self, value: str) -> list[Frame]:
+        try:
+            self._name = prepare_name(value)
+            offered = await self._accounts.offer(self._name)
+        except Refusal as refusal:
+            return [failed(refusal), Username()]
+        self.state = State.NEW_PASSWORD if offered else State.PASSWORD
+        return [self._prompt()]
+
+    async def _take_new_password(self, value: str) -> list[Frame]:
+        self.state = State.USERNAME
+        try:
+            account = await self._accounts.sign_up(self._name, value)
+        except Refusal as refusal:
+            return [failed(refusal), Username()]
+        return [Created(username=account.name), Username()]
+
+    async def _take_password(self, value: str) -> list[Frame]:
+        try:
+            account = await self._accounts.log_in(self._name, value)
+        except Refusal as refusal:
+            self.state = State.USERNAME
+            return [failed(refusal), Username()]
+        return [] if self.closed else await self._enter(account)
+
+    async def _enter(self, account: Account) -> list[Frame]:
+        """Become a session of this account.
+
+        Called when its password was found right, with nothing awaited in between: an
+        account that is deleted from here on finds this session and ends it.
+        """
+        self.account = account
+        self._mailroom.enter(account, self)
+        mailbox = await self._mailroom.mailbox(account)
+        if self.closed:
+            return []
+        self.state = State.USER
+        self._feed = Feed(account, self._mailroom, self._peer, mailbox.offered)
+        return [Welcome(username=account.name, waiting=mailbox.waiting)]
+
+    def _leave(self) -> None:
+        """Nothing of the account's mailbox reaches this session any more."""
+        if self.account is not None:
+            self._mailroom.leave(self.account, self)
+            self.account = None
+        if self._feed is not None:
+            self._feed.stop()
+            self._feed = None
+
+    # --- answers, in order ---
+
+    def _turn(self) -> _Turn:
+        turn = _Turn()
+        self._turns.append(turn)
+        return turn
+
+    def _answer(self, frame: Frame) -> None:
+        """Say C{frame} in its turn."""
+        self._turn().frames = [frame]
+
+    def _last(self, frame: Frame) -> None:
+        """Say C{frame} in its turn, then hang up; what arrived behind it is not looked at."""
+        self._leave()
+        self.state = State.CLOSED
+        self._queue.clear()
+        self._answer(frame)
+
+    def _flush(self) -> None:
+        """Say what is answered up to the first frame that is not."""
+        turns = self._turns
+        frames: list[Frame] = []
+        while turns and (answer := turns[0].frames) is not None:
+            turns.popleft()
+            frames += answer
+        if not frames:
+            return
+        final = next((frame for frame in frames if isinstance(frame, (Fatal, Bye))), None)
+        if final is None:
+            self._peer.send(frames)
+            return
+        self._leave()
+        self.state = State.CLOSED
+        self._queue.clear()
+        turns.clear()
+        self._peer.send(frames[: frames.index(final) + 1])
+        self._peer.close()
+
+
+#: What a client may say.
+_FROM_CLIENTS = (
+    Login,
+    Message,
+    Received,
+    Delete,
+    List,
+    Read,
+    DeleteAccount,
+    Ping,
+    Quit,
+    ChangePassword,
+)
+
+
+def _not_before_login(ref: str | None) -> Refusal:
+    return Refusal(Code.BAD_STATE, "Log in first: only login frames are taken before the welcome.", ref=ref)

@@ -1,0 +1,226 @@
+"""The data directory: its lock, its three files, and whether they are fit to be used.
+
+All of this blocks; it happens before anything runs.  Nothing is changed on disk
+before everything was found in order.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+
+from chat.errors import StartError
+
+#: The version of the schemas, one number for all three files.
+SCHEMA = 1
+#: C{PRAGMA application_id}: "chat".
+APPLICATION = 0x63686174
+#: The files, the one that decides last: the order in which they are made.
+NAMES = ("passwords", "users", "messages")
+LOCK = "lock"
+
+
+class Header(NamedTuple):
+    """What the first hundred bytes of a database file say."""
+
+    application: int
+    version: int
+
+
+def schemas() -> dict[str, str]:
+    """The SQL of the three files. Read this before a chroot."""
+    folder = files("chat.store") / "schema"
+    return {name: (folder / f"{name}-{SCHEMA}.sql").read_text("utf-8") for name in NAMES}
+
+
+def path(directory: Path, name: str) -> Path:
+    """Where a file of the data directory is."""
+    return directory / f"{name}.db"
+
+
+def header(file: Path) -> Header | None:
+    """What the file says it is, or C{None} if it is no SQLite file. Changes nothing.
+
+    SQLite, "Database File Format", section 1.3.
+    """
+    with open(file, "rb") as stream:
+        first = stream.read(100)
+    if len(first) < 100 or not first.startswith(b"SQLite format 3\0"):
+        return None
+    return Header(int.from_bytes(first[68:72], "big"), int.from_bytes(first[60:64], "big"))
+
+
+class DataDirectory:
+    """A data directory, held by this process from L{open} to L{close}."""
+
+    def __init__(self, directory: Path, schemas: dict[str, str]) -> None:
+        """Nothing is touched yet."""
+        self.directory = directory
+        self._schemas = schemas
+        self._lock: FileLock | None = None
+        self._made: list[Path] = []
+
+    def open(self) -> None:
+        """Lock the directory and make sure that its files are there and fit.
+
+        @raise chat.errors.StartError: they are not; nothing was changed.
+        """
+        try:
+            self._make_directory()
+            self._acquire()
+            self._check()
+            self._create_missing()
+        except BaseException:
+            self.undo()
+            raise
+
+    def close(self) -> None:
+        """Let the directory go."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def undo(self) -> None:
+        """Let the directory go and remove what L{open} made: the start failed."""
+        for file in reversed(self._made):
+            if file.is_dir():
+                self.close()
+                (file / LOCK).unlink(missing_ok=True)
+                file.rmdir()
+            else:
+                for suffix in ("", "-wal", "-shm", "-journal"):
+                    Path(f"{file}{suffix}").unlink(missing_ok=True)
+        self._made.clear()
+        self.close()
+
+    def _make_directory(self) -> None:
+        directory = self.directory
+        try:
+            if not directory.is_dir():
+                directory.mkdir(mode=0o700)
+                self._made.append(directory)
+        except OSError as error:
+            raise StartError(
+                f"The data directory {directory} cannot be made ({error.strerror}):"
+                " make it, or name another one with --data."
+            ) from None
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise StartError(
+                f"The data directory {directory} cannot be written:"
+                " give this user the right to write there, or name another one with --data."
+            )
+
+    def _acquire(self) -> None:
+        lock = FileLock(self.directory / LOCK, timeout=0, mode=0o600)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise StartError(
+                f"Another server is using the data directory {self.directory}:"
+                " stop it, or name another directory with --data."
+            ) from None
+        except OSError as error:
+            raise StartError(
+                f"The data directory {self.directory} cannot be locked ({error.strerror}):"
+                " give this user the right to write there, or name another one with --data."
+            ) from None
+        self._lock = lock
+
+    def _check(self) -> None:
+        """Every file that is there must be one of ours, whole, and of the same data."""
+        datasets: dict[str, str] = {}
+        for name in NAMES:
+            file = path(self.directory, name)
+            if not file.exists():
+                continue
+            try:
+                datasets[name] = _inspect(file)
+            except (OSError, sqlite3.Error) as error:
+                raise StartError(
+                    f"{file} is damaged or cannot be read ({error}): restore the three files from a backup."
+                ) from None
+        missing = [name for name in NAMES if name not in datasets]
+        if missing and datasets and ("messages" in datasets or self._has_accounts()):
+            raise StartError(
+                f"{path(self.directory, missing[0])} is missing while others are there:"
+                " restore the three files from a backup."
+            )
+        if len(set(datasets.values())) > 1:
+            raise StartError(
+                f"The three files in {self.directory} do not belong together:"
+                " restore all of them from the same backup."
+            )
+        self._dataset = next(iter(datasets.values()), secrets.token_hex(16))
+
+    def _has_accounts(self) -> bool:
+        """Whether users.db holds any account; without it and messages.db, a first start was cut short."""
+        file = path(self.directory, "users")
+        if not file.exists():
+            return False
+        with _connect(file) as connection:
+            found: bool = connection.execute("SELECT EXISTS (SELECT 1 FROM accounts)").fetchone()[0]
+        connection.close()
+        return found
+
+    def _create_missing(self) -> None:
+        """Each new file is complete before it has its name."""
+        for name in NAMES:
+            file = path(self.directory, name)
+            if file.exists():
+                continue
+            new = file.with_suffix(".new")
+            new.unlink(missing_ok=True)
+            os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            try:
+                connection = sqlite3.connect(new, isolation_level=None)
+                connection.executescript(
+                    f"BEGIN;{self._schemas[name]}"
+                    f"INSERT INTO identity (dataset) VALUES ('{self._dataset}');"
+                    f"PRAGMA application_id = {APPLICATION};"
+                    f"PRAGMA user_version = {SCHEMA};"
+                    "COMMIT;"
+                )
+                connection.close()
+                os.replace(new, file)
+            except (OSError, sqlite3.Error) as error:
+                new.unlink(missing_ok=True)
+                raise StartError(
+                    f"{file} cannot be made ({error}): make room or give this user the right to write there."
+                ) from None
+            self._made.append(file)
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
+
+
+def _inspect(file: Path) -> str:
+    """Which data the file belongs to.
+
+    @raise chat.errors.StartError: not a file of this program, or of a later version of it.
+    """
+    found = header(file)
+    if found is None:
+        raise StartError(f"{file} is damaged: it is no SQLite file. Restore the three files from a backup.")
+    if found.application != APPLICATION:
+        raise StartError(f"{file} is not a file of this server: name another directory with --data.")
+    if found.version > SCHEMA:
+        raise StartError(
+            f"{file} was written by a newer version of this server (schema {found.version},"
+            f" this one knows up to {SCHEMA}): start that version."
+        )
+    if not os.access(file, os.R_OK | os.W_OK):
+        raise StartError(f"{file} cannot be read and written: give this user the right to.")
+    connection = _connect(file)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        dataset: str = connection.execute("SELECT dataset FROM identity").fetchone()[0]
+    finally:
+        connection.close()
+    return dataset

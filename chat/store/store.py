@@ -1,0 +1,188 @@
+"""The store as the rules see it: L{chat.ports.MessageStore} and L{chat.ports.UserStore}, on SQLite."""
+
+from __future__ import annotations
+
+from typing import Awaitable, Callable, Sequence, TypeVar
+
+from twisted.enterprise.adbapi import ConnectionPool
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from chat.errors import Code, Refusal, name_reserved
+from chat.ledger import Account, AccountState, Confirmation, Draft, Letter, Line, Mailbox, Removal
+from chat.ports import Outcome
+from chat.store.commit import Cursor, GroupCommit, Procedure
+from chat.store.messages import Messages, Page, Post, Receipt
+from chat.store.passwords import InThread, Passwords
+from chat.store.users import Users
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class Store:
+    """The ledger, the accounts and the passwords, behind one queue."""
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        reactor: IReactorTime,
+        *,
+        live: Callable[[int], bool],
+        now: Callable[[], int],
+        reserved: int,
+        in_thread: InThread,
+        rounds: int,
+    ) -> None:
+        """Serve from the connection of C{pool}.
+
+        @param live: whether an account is shown a message the moment it is committed.
+        @param now: the time in milliseconds since 1970-01-01 UTC.
+        @param reserved: for how many milliseconds the name of a deleted account is kept reserved.
+        @param in_thread: see L{Passwords}.
+        @param rounds: see L{Passwords}.
+        """
+        self._pool = pool
+        self._now = now
+        self._reserved = reserved
+        self._users = Users()
+        self._messages = Messages(self._users, now, live, reserved)
+        self._commit = GroupCommit(pool, reactor, self._begin, self._messages.end, self._forget)
+        self.passwords = Passwords(self._commit, in_thread, rounds)
+        messages, users = self._messages, self._users
+        # Receipts before acceptances: a receipt is for what was committed before, and a
+        # repeated ref is told the state that the receipts arriving with it make.
+        self._confirm: Procedure[Receipt, list[Confirmation]] = Procedure(messages.confirm, "messages", 0)
+        self._accept: Procedure[Post, list[Outcome]] = Procedure(messages.accept, "messages", 1)
+        self._mailbox = _single(messages.mailbox, None)
+        self._waiting = _single(messages.waiting, "messages")
+        self._listing = _single(messages.listing, None)
+        self._read = _single(messages.read, None)
+        self._remove = _single(messages.remove, "messages")
+        self._turn_round = _single(messages.turn_round, "messages")
+        self._find = _single(users.named, None)
+        self._unfinished: Procedure[None, tuple[list[Account], list[Account]]] = _single(
+            lambda cursor, _: users.unfinished(cursor), None
+        )
+        self._join = _single(self._join_under, "users")
+        self._activate = _single(users.activate, "users")
+        self._abandon = _single(users.abandon, "users")
+        self._leave = _single(users.leave, "users")
+        self._free: Procedure[int, None] = _single(lambda cursor, id: users.free(cursor, id, now()), "users")
+
+    def close(self) -> Deferred[None]:
+        """Fires when everything asked is on disk and the files are closed."""
+        closed = self._commit.close()
+        closed.addCallback(lambda _: self._pool.close())
+        return closed
+
+    def _begin(self, cursor: Cursor) -> None:
+        self._users.begin(cursor)
+        self._messages.begin(cursor)
+
+    def _forget(self) -> None:
+        self._users.forget()
+        self._messages.forget()
+
+    # --- the ledger ---
+
+    def accept(
+        self,
+        sender: int,
+        drafts: Sequence[Draft],
+        done: Callable[[Sequence[Outcome]], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """See L{chat.ports.MessageStore.accept}."""
+        self._commit.submit(self._accept, Post(sender, drafts), done, failed)
+
+    def confirm(
+        self,
+        account: int,
+        ids: Sequence[int],
+        done: Callable[[Sequence[Confirmation]], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """See L{chat.ports.MessageStore.confirm}."""
+        self._commit.submit(self._confirm, Receipt(account, ids), done, failed)
+
+    def mailbox(self, account: int) -> Awaitable[Mailbox]:
+        """See L{chat.ports.MessageStore.mailbox}."""
+        return self._commit.call(self._mailbox, account)
+
+    def waiting(self, account: int, after: int) -> Awaitable[tuple[list[Letter], bool]]:
+        """See L{chat.ports.MessageStore.waiting}."""
+        return self._commit.call(self._waiting, (account, after))
+
+    def listing(self, account: int, sent: bool, after: int, limit: int) -> Awaitable[tuple[list[Line], bool]]:
+        """See L{chat.ports.MessageStore.listing}."""
+        return self._commit.call(self._listing, Page(account, sent, after, limit))
+
+    def read(self, account: int, ids: Sequence[int]) -> Awaitable[list[Letter]]:
+        """See L{chat.ports.MessageStore.read}."""
+        return self._commit.call(self._read, Receipt(account, ids))
+
+    def remove(self, account: int, ids: Sequence[int]) -> Awaitable[Removal]:
+        """See L{chat.ports.MessageStore.remove}."""
+        return self._commit.call(self._remove, Receipt(account, ids))
+
+    def turn_round(self, account: Account) -> Awaitable[tuple[bool, set[int]]]:
+        """See L{chat.ports.MessageStore.turn_round}."""
+        return self._commit.call(self._turn_round, account)
+
+    # --- the accounts ---
+
+    async def find(self, name: str) -> Account | None:
+        """See L{chat.ports.UserStore.find}."""
+        entry = await self._commit.call(self._find, name)
+        if entry is None or entry.state != AccountState.ACTIVE:
+            return None
+        return Account(entry.id, entry.name)
+
+    async def reserved(self, name: str) -> bool:
+        """See L{chat.ports.UserStore.reserved}."""
+        entry = await self._commit.call(self._find, name)
+        if entry is None or entry.state not in (AccountState.LEAVING, AccountState.DELETED):
+            return False
+        return self._users.holds(entry, self._now(), self._reserved)
+
+    async def join(self, name: str) -> Account:
+        """See L{chat.ports.UserStore.join}."""
+        joined = await self._commit.call(self._join, name)
+        if isinstance(joined, Refusal):
+            raise joined
+        return joined
+
+    def activate(self, account: Account) -> Awaitable[None]:
+        """See L{chat.ports.UserStore.activate}."""
+        return self._commit.call(self._activate, account.id)
+
+    def abandon(self, account: Account) -> Awaitable[None]:
+        """See L{chat.ports.UserStore.abandon}."""
+        return self._commit.call(self._abandon, account.id)
+
+    def leave(self, account: Account) -> Awaitable[bool]:
+        """See L{chat.ports.UserStore.leave}."""
+        return self._commit.call(self._leave, account.id)
+
+    def free(self, account: Account) -> Awaitable[None]:
+        """See L{chat.ports.UserStore.free}."""
+        return self._commit.call(self._free, account.id)
+
+    def unfinished(self) -> Awaitable[tuple[list[Account], list[Account]]]:
+        """See L{chat.ports.UserStore.unfinished}."""
+        return self._commit.call(self._unfinished, None)
+
+    def _join_under(self, cursor: Cursor, name: str) -> Account | Refusal:
+        entry = self._users.named(cursor, name)
+        if entry is None or not self._users.holds(entry, self._now(), self._reserved):
+            return self._users.join(cursor, name, self._now())
+        if entry.state in (AccountState.ACTIVE, AccountState.JOINING):
+            reason = f"Somebody has just signed up as {name}. Choose another name, or log in."
+            return Refusal(Code.NAME_TAKEN, reason)
+        return name_reserved(name)
+
+
+def _single(perform: Callable[[Cursor, A], R], file: str | None) -> Procedure[A, R]:
+    """A procedure that serves one operation at a time and keeps its place."""
+    return Procedure(lambda cursor, arguments: [perform(cursor, each) for each in arguments], file)

@@ -1,0 +1,127 @@
+"""C{users.db}: statements, and what is remembered of them. Runs in the database thread."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from chat.ledger import Account, AccountState
+from chat.store.commit import Cursor
+
+#: How many names and ids are remembered; more are looked up again.
+REMEMBERED = 20_000
+
+
+class Entry(NamedTuple):
+    """An account as it stands, or the last one that had the name."""
+
+    id: int
+    name: str
+    state: int
+    freed: int | None
+
+
+class Users:
+    """Who has an account, and who had one."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Entry | None] = {}
+        self._by_id: dict[int, Entry] = {}
+        self._version = -1
+
+    def begin(self, cursor: Cursor) -> None:
+        """A transaction begins: was the file changed by another program?"""
+        (version,) = cursor.execute("PRAGMA users.data_version").fetchone()
+        if version != self._version:
+            self._version = version
+            self.forget()
+
+    def forget(self) -> None:
+        """What was remembered may not be true any more."""
+        self._by_name.clear()
+        self._by_id.clear()
+
+    def named(self, cursor: Cursor, name: str) -> Entry | None:
+        """The account of this prepared name, or the last one that had it."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            pass
+        row = cursor.execute(
+            "SELECT id, name, state, freed FROM users.accounts WHERE name = ? AND state <> 2"
+            " UNION ALL "
+            "SELECT * FROM (SELECT id, name, state, freed FROM users.accounts"
+            " WHERE name = ? AND state = 2 ORDER BY id DESC LIMIT 1)",
+            (name, name),
+        ).fetchone()
+        entry = None if row is None else Entry(*row)
+        if len(self._by_name) >= REMEMBERED:
+            self._by_name.clear()
+        self._by_name[name] = entry
+        return entry
+
+    def numbered(self, cursor: Cursor, id: int) -> Entry | None:
+        """The account of this id, whatever its state."""
+        entry = self._by_id.get(id)
+        if entry is None:
+            row = cursor.execute(
+                "SELECT id, name, state, freed FROM users.accounts WHERE id = ?", (id,)
+            ).fetchone()
+            if row is None:
+                return None
+            entry = Entry(*row)
+            if len(self._by_id) >= REMEMBERED:
+                self._by_id.clear()
+            self._by_id[id] = entry
+        return entry
+
+    def name(self, cursor: Cursor, id: int) -> str:
+        """How the account of this id is, or was, called."""
+        entry = self.numbered(cursor, id)
+        return "" if entry is None else entry.name
+
+    def active(self, cursor: Cursor, id: int) -> bool:
+        """Whether the account of this id exists."""
+        entry = self.numbered(cursor, id)
+        return entry is not None and entry.state == AccountState.ACTIVE
+
+    @staticmethod
+    def holds(entry: Entry, now: int, reserved: int) -> bool:
+        """Whether the name still belongs to this account; a deleted one keeps it for C{reserved} ms."""
+        return entry.freed is None or now - entry.freed < reserved
+
+    def join(self, cursor: Cursor, name: str, now: int) -> Account:
+        """Begin an account under this name, which must be free. Nobody sees it yet."""
+        cursor.execute("INSERT INTO users.accounts (name, state, created) VALUES (?, 3, ?)", (name, now))
+        self.forget()
+        assert cursor.lastrowid is not None
+        return Account(cursor.lastrowid, name)
+
+    def activate(self, cursor: Cursor, id: int) -> None:
+        """The joining account exists from now on."""
+        cursor.execute("UPDATE users.accounts SET state = 0 WHERE id = ? AND state = 3", (id,))
+        self.forget()
+
+    def abandon(self, cursor: Cursor, id: int) -> None:
+        """The joining account is not to be."""
+        cursor.execute("DELETE FROM users.accounts WHERE id = ? AND state = 3", (id,))
+        self.forget()
+
+    def leave(self, cursor: Cursor, id: int) -> bool:
+        """Mark the account as leaving; whether it was active."""
+        cursor.execute("UPDATE users.accounts SET state = 1 WHERE id = ? AND state = 0", (id,))
+        self.forget()
+        return cursor.rowcount == 1
+
+    def unfinished(self, cursor: Cursor) -> tuple[list[Account], list[Account]]:
+        """The accounts that were leaving, and those that were joining, when the server stopped."""
+        rows = cursor.execute(
+            "SELECT state, id, name FROM users.accounts WHERE state IN (1, 3) ORDER BY id"
+        ).fetchall()
+        leaving = [Account(id, name) for state, id, name in rows if state == AccountState.LEAVING]
+        joining = [Account(id, name) for state, id, name in rows if state == AccountState.JOINING]
+        return leaving, joining
+
+    def free(self, cursor: Cursor, id: int, now: int) -> None:
+        """Mark a leaving account as deleted; the name can be given again some time after C{now}."""
+        cursor.execute("UPDATE users.accounts SET state = 2, freed = ? WHERE id = ? AND state = 1", (now, id))
+        self.forget()

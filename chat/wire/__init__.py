@@ -1,0 +1,69 @@
+"""Bytes to frames and back, without I/O and without Twisted.
+
+L{serialize} and L{deserialize} stand alone::
+
+    from chat.messages import Ping
+    from chat.wire import Codec, deserialize, serialize
+
+    wire = serialize(Ping(), Codec.JSON)
+    assert deserialize(wire, Codec.JSON) == Ping()
+
+For a stream of bytes, L{framing} finds where one frame ends and the next begins.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Callable, NoReturn, TypeVar
+
+from chat.messages import Frame
+from chat.wire import der, json
+from chat.wire.framing import DerFraming, Framing, LineFraming
+
+__all__ = ["Codec", "DerFraming", "Framing", "LineFraming", "deserialize", "framing", "serialize"]
+
+T = TypeVar("T")
+
+
+class Codec(str, Enum):
+    """Which encoding: C{json} (one object a line) or C{der} (X.690, C{chat.asn1})."""
+
+    JSON = "json"
+    DER = "der"
+
+
+def serialize(frame: Frame, codec: Codec | str) -> bytes:
+    """The bytes of one frame; JSON ends with its LF.
+
+    @raise ValueError: a string with a lone surrogate, which UTF-8 cannot carry, a
+        time that is none, or an unknown codec.
+    """
+    return _ENCODE[codec](frame)
+
+
+def deserialize(data: bytes, codec: Codec | str) -> Frame:
+    """The frame that these bytes, no more and no less, are.
+
+    @param data: one whole frame; for JSON, its line end may be missing.
+    @raise chat.errors.MalformedFrame: not JSON, not UTF-8, not strict DER.
+    @raise chat.errors.BadFrame: well-formed, but no frame of this protocol.
+    @raise ValueError: an unknown codec.
+    """
+    return _DECODE[codec](data)
+
+
+def framing(codec: Codec | str) -> Framing:
+    """An empty buffer that cuts a stream in this codec into frames."""
+    return _FRAMING[codec]()
+
+
+class _ByCodec(dict[str, T]):
+    """A table by codec that says which codecs there are."""
+
+    def __missing__(self, codec: object) -> NoReturn:
+        raise ValueError(f"no such codec: {codec!r}; there are 'json' and 'der'")
+
+
+_ENCODE: _ByCodec[Callable[[Frame], bytes]] = _ByCodec({Codec.JSON: json.encode, Codec.DER: der.encode})
+_DECODE: _ByCodec[Callable[[bytes], Frame]] = _ByCodec({Codec.JSON: json.decode, Codec.DER: der.decode})
+_FRAMING: _ByCodec[Callable[[], Framing]] = _ByCodec({Codec.JSON: LineFraming, Codec.DER: DerFraming})
