@@ -15,7 +15,7 @@ order of their ASN.1 tags: add at the end, never reorder.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Annotated, Optional, Union
 
@@ -43,7 +43,7 @@ Number = Annotated[int, Meta(ge=0, le=_LARGEST)]
 Time = Annotated[
     str,
     Meta(
-        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$",
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z\Z",
         extra={"der": "milliseconds"},
     ),
 ]
@@ -336,26 +336,44 @@ def keyword(frame: System | type[System]) -> str:
     return tag
 
 
-@lru_cache(maxsize=4096)
 def rfc3339(milliseconds: int) -> str:
     """Milliseconds since 1970-01-01 UTC, as a L{Time}.
 
     @raise ValueError: before 1970 or after the year 9999.
     """
-    if not 0 <= milliseconds <= 253402300799999:
-        raise ValueError(f"no moment between 1970 and 9999: {milliseconds} ms")
-    seconds, rest = divmod(milliseconds, 1000)
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:03d}Z".rjust(24, "0")
+    minute, rest = divmod(milliseconds, 60_000)
+    return f"{_minute(minute)}{rest // 1000:02d}.{rest % 1000:03d}Z"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
+def _minute(minute: int) -> str:
+    """What the times of this minute, counted from 1970-01-01 UTC, begin with."""
+    if not 0 <= minute < 4_223_371_680:
+        raise ValueError(f"no moment between 1970 and 9999: minute {minute}")
+    moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(minutes=minute)
+    return f"{moment.year:04d}-{moment:%m-%dT%H:%M}:"
+
+
 def milliseconds(time: str) -> int:
     """The inverse of L{rfc3339}.
 
     @raise ValueError: not a L{Time}.
     """
-    if len(time) != 24 or time[-1] != "Z":
-        raise ValueError(f"not an RFC 3339 time in UTC with milliseconds: {time!r}")
-    moment = datetime.fromisoformat(time[:-1] + "+00:00")
-    return int(moment.replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000
+    try:
+        rest = _SECOND[time[17:19]] + _THOUSANDTH[time[19:]]
+    except KeyError:
+        raise ValueError(f"not an RFC 3339 time in UTC with milliseconds: {time!r}") from None
+    return _minute_of(time[:17]) + rest
+
+
+@lru_cache(maxsize=1024)
+def _minute_of(beginning: str) -> int:
+    """The milliseconds from 1970-01-01 UTC to the minute that a time begins with."""
+    moment = datetime.strptime(beginning + "+0000", "%Y-%m-%dT%H:%M:%z")
+    if rfc3339(minute := int(moment.timestamp()) * 1000)[:17] != beginning:
+        raise ValueError(f"not the beginning of an RFC 3339 time: {beginning!r}")
+    return minute
+
+
+_SECOND = {f"{second:02}": second * 1000 for second in range(60)}
+_THOUSANDTH = {f".{thousandth:03}Z": thousandth for thousandth in range(1000)}

@@ -1,0 +1,168 @@
+"""Both codecs as the rest of the program uses them: the same frames in either, and in doors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from hypothesis import given
+from twisted.trial.unittest import SynchronousTestCase
+
+from chat.errors import BadFrame, Code, FatalError, MalformedFrame, Refusal
+from chat.messages import SYSTEM, Answer, Failed, Fatal, Frame, Login, Message, Ping, Pong
+from chat.wire import Codec, deserialize, framing, serialize
+from chat.wire.translator import FrameTranslator, Translator, refuse
+from tests.strategies import ALWAYS, FRAMES, SAMPLES
+
+
+class CodecTests(SynchronousTestCase):
+    """C{serialize} and C{deserialize}, whatever the codec."""
+
+    def test_samples_cover_everything(self) -> None:
+        """The samples that all these tests use hold every kind of frame."""
+        self.assertEqual({type(frame) for frame in SAMPLES}, {Login, Message, *SYSTEM})
+
+    @ALWAYS
+    @given(FRAMES)
+    def test_same_frame_in_both(self, frame: Frame) -> None:
+        """A frame that went through JSON and one that went through DER are equal, and again."""
+        from_json = deserialize(serialize(frame, Codec.JSON), Codec.JSON)
+        from_der = deserialize(serialize(frame, Codec.DER), Codec.DER)
+        self.assertEqual(from_json, from_der)
+        self.assertEqual(serialize(from_json, Codec.DER), serialize(frame, Codec.DER))
+        self.assertEqual(serialize(from_der, Codec.JSON), serialize(frame, Codec.JSON))
+
+    def test_codec_by_name(self) -> None:
+        """A codec can be named by a string, as on a command line."""
+        for name in ("json", "der"):
+            wire = serialize(Ping(), name)
+            self.assertEqual(wire, serialize(Ping(), Codec(name)))
+            self.assertEqual(deserialize(wire, name), Ping())
+            stream = framing(name)
+            stream.feed(wire)
+            self.assertEqual(len(stream.take(100)), 1)
+
+    def test_unknown_codec(self) -> None:
+        """An unknown codec is a ValueError that names those there are."""
+        for call in (
+            lambda: serialize(Ping(), "xml"),
+            lambda: deserialize(b"", "xml"),
+            lambda: framing("xml"),
+        ):
+            error = self.assertRaises(ValueError, call)
+            self.assertIn("'json' and 'der'", str(error))
+
+    def test_lone_surrogate(self) -> None:
+        """What UTF-8 cannot carry is a ValueError in either codec."""
+        for codec in Codec:
+            for frame in (
+                Message(recipient="bob", body="\udcff"),
+                Login(field="password", value="a\ud800"),
+            ):
+                self.assertRaises(ValueError, serialize, frame, codec)
+
+    def test_one_frame_only(self) -> None:
+        """More than one frame, or less, is malformed."""
+        for codec in Codec:
+            wire = serialize(Ping(), codec)
+            for wrong in (wire + wire, wire[:-2], b""):
+                self.assertRaises(MalformedFrame, deserialize, wrong, codec)
+
+    def test_stands_alone(self) -> None:
+        """Importing the codecs brings neither Twisted nor pyasn1 with it."""
+        program = (
+            "import sys, chat.wire, chat.wire.translator\n"
+            "print([m for m in ('twisted', 'pyasn1', 'sqlite3') if m in sys.modules])"
+        )
+        path = [place for place in sys.path if place]
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys; sys.path[:0] = {path!r}\n{program}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        self.assertEqual(done.stdout.strip(), "[]")
+
+
+#: One good frame, one bad, one malformed, one too large for a limit of 100, in each codec.
+GOOD = {codec: serialize(Ping(), codec) for codec in Codec}
+BAD = {Codec.JSON: b'{"type":"message","data":{"ref":"c1"}}\n', Codec.DER: b"\xa2\x04\x86\x02c1"}
+MALFORMED = {Codec.JSON: b"hello\n", Codec.DER: b"\xa0\x02\xb3\x01"}
+LARGE = {Codec.JSON: b"x" * 100, Codec.DER: b"\xa2\x7f"}
+
+
+class TranslatorTests(SynchronousTestCase):
+    """The door for programs: frames in and out, refusals in their turn."""
+
+    def translator(self, codec: Codec, *wires: bytes) -> Translator:
+        """A translator that was fed this much."""
+        translator = FrameTranslator(codec)
+        translator.feed(b"".join(wires))
+        return translator
+
+    def one_by_one(self, translator: Translator) -> list[object]:
+        """What comes out of C{next}, to the end or the first C{fatal}."""
+        found: list[object] = []
+        while (frame := translator.next(100)) is not None:
+            found.append(frame)
+            if isinstance(frame, Answer) and isinstance(frame.frame, Fatal):
+                break
+        return found
+
+    def comes(self, codec: Codec, *wires: bytes) -> list[object]:
+        """What these bytes become; the same one by one and all at once."""
+        found = self.one_by_one(self.translator(codec, *wires))
+        together: list[object] = []
+        translator = self.translator(codec, *wires)
+        while frames := translator.take(100):
+            together += frames
+            if isinstance(frames[-1], Answer) and isinstance(frames[-1].frame, Fatal):
+                break
+        self.assertEqual(found, together)
+        return found
+
+    def test_frames(self) -> None:
+        """Frames come out as they were sent."""
+        for codec in Codec:
+            self.assertEqual(self.comes(codec, GOOD[codec], GOOD[codec]), [Ping(), Ping()])
+            self.assertEqual(self.comes(codec), [])
+
+    def test_bad_frame(self) -> None:
+        """A bad frame is answered in its turn, with its C{ref}, and the next ones still count."""
+        for codec in Codec:
+            first, answer, last = self.comes(codec, GOOD[codec], BAD[codec], GOOD[codec])
+            self.assertEqual((first, last), (Ping(), Ping()))
+            assert isinstance(answer, Answer) and isinstance(answer.frame, Failed)
+            self.assertEqual((answer.frame.code, answer.frame.ref), ("bad-frame", "c1"))
+
+    def test_fatal(self) -> None:
+        """After bytes that are no frame, or too many for one, nothing more counts."""
+        for codec in Codec:
+            for wrong, code in ((MALFORMED, "malformed-frame"), (LARGE, "frame-too-large")):
+                first, answer = self.comes(codec, GOOD[codec], wrong[codec], GOOD[codec])
+                self.assertEqual(first, Ping())
+                assert isinstance(answer, Answer) and isinstance(answer.frame, Fatal)
+                self.assertEqual(answer.frame.code, code)
+
+    def test_render(self) -> None:
+        """What is said to the other side is what it will read."""
+        for codec in Codec:
+            translator = FrameTranslator(codec)
+            wire = translator.render([Ping(), Pong(), *SAMPLES])
+            translator.feed(wire)
+            self.assertEqual(translator.buffered, len(wire))
+            self.assertEqual(translator.take(1 << 20), [Ping(), Pong(), *SAMPLES])
+            self.assertEqual(translator.buffered, 0)
+            self.assertEqual(translator.render([]), b"")
+
+    def test_refuse(self) -> None:
+        """Errors become the frames that tell of them, complete."""
+        self.assertEqual(
+            refuse(Refusal(Code.SLOW_DOWN, "Too fast.", ref="c1", seconds=2)),
+            Answer(Failed(code="slow-down", reason="Too fast.", ref="c1", seconds=2)),
+        )
+        self.assertEqual(refuse(BadFrame("What?")), Answer(Failed(code="bad-frame", reason="What?")))
+        self.assertEqual(
+            refuse(FatalError(Code.SHUTTING_DOWN, "Back soon.")),
+            Answer(Fatal(code="shutting-down", reason="Back soon.")),
+        )
