@@ -12,6 +12,9 @@ from chat.errors import BadFrame, FatalError, Refusal
 from chat.messages import Answer, Failed, Fatal, Frame, Incoming
 from chat.wire import Codec, deserialize, framing, serialize
 
+#: A connection that brings so many frames at once lets the others have their turn before it goes on.
+FRAMES_AT_ONCE = 1000
+
 
 class Translator(Protocol):
     """One connection's way of talking."""
@@ -29,7 +32,10 @@ class Translator(Protocol):
         """
 
     def take(self, limit: int) -> list[Incoming]:
-        """All frames that are whole; nothing follows an L{Answer} with a L{Fatal}."""
+        """The frames that are whole; nothing follows an L{Answer} with a L{Fatal}.
+
+        When these are L{FRAMES_AT_ONCE} or more, there may be more still.
+        """
 
     def render(self, frames: Sequence[Frame]) -> bytes:
         """The bytes that say these frames to the other side."""
@@ -97,6 +103,4 @@ def refuse(error: Refusal | FatalError) -> Answer:
     """The answer that tells the other side of this error."""
     if isinstance(error, FatalError):
         return Answer(Fatal(code=error.code.value, reason=error.reason))
-    return Answer(
-        Failed(code=error.code.value, reason=error.reason, ref=error.ref, seconds=error.seconds)
-    )
+    return Answer(Failed(code=error.code.value, reason=error.reason, ref=error.ref, seconds=error.seconds))

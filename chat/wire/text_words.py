@@ -1,0 +1,242 @@
+"""What a person is told, in words: frames to lines of text.
+
+What comes from others is shown with everything that could steer a terminal or
+deceive its reader made visible, and the lines of a body are marked, so that
+nobody can send something that looks like a prompt or like another message.
+Every line can be understood alone, as a screen reader speaks it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from chat.messages import Deleted, Entry, Failed, Frame, Listing, Message
+
+#: C0, DEL and C1 controls; line and paragraph separators; all characters that are
+#: invisible or change the order of what follows (Default_Ignorable_Code_Point, but
+#: not the variation selectors, which emoji and names need); surrogates.
+_UNSAFE = re.compile(
+    "[\\\\\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb"
+    "\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"
+)
+_LINE_END = re.compile("\r?\n")
+
+_FATES = {
+    "waiting": "waiting",
+    "delivered": "delivered",
+    "returned": "returned to its sender",
+    "recalled": "recalled",
+    "dead": "returned, but its sender is gone",
+}
+
+HELP = (
+    "Commands, one a line:",
+    "  /to NAME          write to NAME from now on",
+    "  /to NAME TEXT     send TEXT to NAME, and write to NAME from now on",
+    "  TEXT              send TEXT to the one you last wrote to",
+    "  //TEXT            the same, for a text that begins with a slash: /TEXT",
+    "  /reply TEXT       send TEXT to the sender of the last message shown",
+    "  /write NAME       send a message with a subject and several lines",
+    "  /inbox [AFTER]    list your mailbox, from the start or after message AFTER",
+    "  /sent [AFTER]     list what you sent, and what became of it",
+    "  /read N [N...]    show messages again",
+    "  /delete N [N...]  remove messages; of those you sent, recall what still waits",
+    "  /status N         what became of message N, which you sent",
+    "  /receipts on|off  tell me, or do not, when what I send is delivered",
+    "  /passwd           change your password",
+    "  /delete-account   delete your account",
+    "  /ping             ask whether the server is there",
+    "  /quit             leave; what comes meanwhile waits for you",
+    r"In what others wrote, \x1b and the like stand for control characters.",
+    r"A backslash that others wrote is shown as \\.",
+)
+
+
+class Asked(NamedTuple):
+    """What a request was about, so that its answer can be put in words.
+
+    @ivar recipient: of a message.
+    @ivar after: of a listing, the id it began after.
+    @ivar status: of C{/status}, the id it named.
+    @ivar lost: whether messages are read because the client did not show them.
+    """
+
+    recipient: str = ""
+    after: int = 0
+    status: int = 0
+    lost: bool = False
+
+
+#: Of a request whose answer says everything itself.
+NOTHING = Asked()
+
+
+def visible(text: str) -> str:
+    """The text with what must not reach a terminal spelled out, on one line.
+
+    A backslash is doubled, so that nothing else can look like that spelling.
+    """
+    return text.translate(_SPELLED) if _UNSAFE.search(text) else text
+
+
+class _Spelled(dict[int, str]):
+    """How the characters that a text may not be shown with are spelled; others are left as they are."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if not _UNSAFE.match(character):
+            raise LookupError(code)  # which tells str.translate to leave it, and is not worth remembering
+        if code < 0x100:
+            spelled = f"\\x{code:02x}"
+        else:
+            spelled = f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+        self[code] = spelled
+        return spelled
+
+
+_SPELLED = _Spelled({ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"})
+
+
+def moment(time: str) -> str:
+    """A L{chat.messages.Time} for a reader: date, time to the second, UTC."""
+    return f"{time[:10]} {time[11:19]} UTC"
+
+
+def message(frame: Message, me: str, *, again: bool = False) -> list[str]:
+    """A message that is shown: a line that says whose, when and what about, then the body.
+
+    @param me: the name of the account that is shown it.
+    @param again: it may have been shown before.
+    """
+    head = f"Message {frame.id}{' (again)' if again else ''}"
+    if frame.returned is not None:
+        back = frame.returned
+        head += (
+            f' to "{visible(back.recipient)}" came back, not delivered: {visible(back.note)}'
+            f" ({visible(back.code)}); sent {moment(frame.time)}"
+        )
+    else:
+        to = f" to {visible(frame.recipient)}" if frame.recipient != me else ""
+        head += f" from {visible(frame.sender)}{to}, {moment(frame.time)}"
+    if frame.state:
+        head += f", {_fate(frame.state)}"
+    return [head + _subject(frame.subject), *[f"| {visible(line)}" for line in _lines(frame.body)]]
+
+
+def _lines(body: str) -> list[str]:
+    return _LINE_END.split(body) if body else []
+
+
+def _subject(subject: str | None) -> str:
+    return "" if subject is None else f", subject: {visible(subject)}"
+
+
+def _fate(state: str) -> str:
+    return _FATES.get(state, visible(state))
+
+
+def fate(number: int, recipient: str, state: str, at: str = "") -> str:
+    """What has become of a message: C{Message 17 to bob: waiting.}"""
+    to = f" to {visible(recipient)}" if recipient else ""
+    return f"Message {number}{to}: {_fate(state)}{at and f', {at}'}."
+
+
+def deleted(frame: Deleted) -> list[str]:
+    """What was deleted, and what could not be."""
+    lines = [f"Deleted: {_numbered(frame.ids)}."] if frame.ids else []
+    if frame.missing:
+        lines.append(
+            f"Not deleted: {_numbered(frame.missing)}."
+            " Neither in your mailbox, nor sent by you and still waiting."
+        )
+    return lines
+
+
+def missing(ids: list[int]) -> str:
+    """Which messages there are not."""
+    return f"Not in your mailbox: {_numbered(ids)}."
+
+
+def _numbered(ids: list[int]) -> str:
+    return f"message{'s' * (len(ids) > 1)} {', '.join(map(str, ids))}"
+
+
+def failed(frame: Failed, asked: Asked) -> str:
+    """A refusal, what it refused, and when to try again."""
+    what = f"Not sent to {visible(asked.recipient)}" if asked.recipient else "Failed"
+    later = ""
+    if frame.seconds is not None:
+        later = f" Try again in {frame.seconds} second{'s' * (frame.seconds != 1)}."
+    return f"{what}: {visible(frame.reason)} ({visible(frame.code)}){later}"
+
+
+def listing(frame: Listing, asked: Asked) -> list[str]:
+    """A box, one line an entry, and how to see the next page."""
+    if asked.status:
+        return [_status(frame, asked.status)]
+    inbox = frame.box == "inbox"
+    if not frame.messages:
+        if asked.after:
+            where = "in your inbox" if inbox else "among what you sent"
+            return [f"Nothing after message {asked.after} {where}."]
+        return ["Your inbox is empty." if inbox else "You have sent nothing."]
+    lines = [_entry(entry, inbox) for entry in frame.messages]
+    if frame.more:
+        lines.append(f"There is more: /{'inbox' if inbox else 'sent'} {frame.messages[-1].id}")
+    return lines
+
+
+def _entry(entry: Entry, inbox: bool) -> str:
+    back = entry.returned
+    recipient = entry.recipient if back is None else back.recipient
+    if not inbox:
+        who = f"Sent {entry.id} to {visible(recipient)}"
+    elif back is not None:
+        who = f'Inbox {entry.id}, came back from "{visible(recipient)}" ({visible(back.code)})'
+    else:
+        who = f"Inbox {entry.id} from {visible(entry.sender)}"
+    return f"{who}, {moment(entry.time)}, {_fate(entry.state)}{_subject(entry.subject)}"
+
+
+def _status(frame: Listing, number: int) -> str:
+    for entry in frame.messages:
+        if entry.id == number:
+            back = entry.returned
+            if back is None:
+                return fate(number, entry.recipient, entry.state)
+            why = f"{_fate(entry.state)}: {visible(back.note)} ({visible(back.code)})"
+            return f"Message {number} to {visible(back.recipient)}: {why}"
+    return f"You have sent no message {number}."
+
+
+def waiting(count: int) -> str:
+    """How many messages wait."""
+    if count == 0:
+        return "No messages are waiting."
+    return "1 message is waiting." if count == 1 else f"{count} messages are waiting."
+
+
+# --- what the door says itself: frames that no other codec has --------------------------
+
+
+class Said(Frame, frozen=True, kw_only=True):
+    """Lines of the door's own, shown as they are."""
+
+    lines: tuple[str, ...]
+
+
+class Ask(Frame, frozen=True, kw_only=True):
+    """A prompt; what is typed after it is hidden where the client can do that."""
+
+    prompt: str
+    hidden: bool = False
+
+
+class Octets(Frame, frozen=True, kw_only=True):
+    """Telnet's own; C{flushed}: the client has thrown away what it was sent before this."""
+
+    octets: bytes
+    flushed: bool = False
