@@ -1,0 +1,429 @@
+"""One account's client, across any number of connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from secrets import token_hex
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chat.client.address import endpoint_from
+from chat.client.backoff import Backoff
+from chat.client.connection import Connection, ConnectionFactory
+from chat.client.entrance import Entrance
+from chat.client.errors import ClientError, Disconnected, Ended, NotChat, Refused, Stopped, unreachable
+from chat.client.fates import Fate, Fates
+from chat.client.inbox import Inbox, OnMessage
+from chat.client.outbox import Outbox
+from chat.errors import Code
+from chat.messages import (
+    USER_FRAME_BYTES,
+    Accepted,
+    AccountDeleted,
+    Bye,
+    ChangePassword,
+    Delete,
+    DeleteAccount,
+    Deleted,
+    Delivered,
+    Failed,
+    Fatal,
+    Frame,
+    List,
+    Listing,
+    Message,
+    Messages,
+    PasswordChanged,
+    Ping,
+    Pong,
+    Quit,
+    Read,
+    Welcome,
+)
+from chat.wire import Codec, serialize
+
+#: What the server ends a conversation with and would end the next one with, too.
+_FOR_GOOD = frozenset({Code.ACCOUNT_GONE, Code.MALFORMED_FRAME, Code.FRAME_TOO_LARGE})
+
+OnConnected = Callable[[Welcome], object]
+OnDisconnected = Callable[[Exception, float], object]
+OnStopped = Callable[[Exception | None], object]
+
+
+class Client:
+    """An account's mailbox, as if there were no network in between.
+
+    It connects again by itself, with growing delays, until it is stopped.  What was
+    given to L{send} is kept and repeated under the same C{ref} until it is accepted,
+    and a message is confirmed only after the application's callback has taken it: so
+    nothing is lost and nothing is doubled, however often the connection breaks.
+
+    It stops for good when trying again cannot help: wrong password, no such account,
+    the account deleted, a server that speaks another codec.
+
+    @ivar stopped: whether it has stopped for good.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        endpoint: str | IStreamClientEndpoint,
+        username: str,
+        password: str,
+        *,
+        codec: Codec | str = Codec.JSON,
+        create: bool = False,
+        on_message: OnMessage | None = None,
+        on_connected: OnConnected | None = None,
+        on_disconnected: OnDisconnected | None = None,
+        on_stopped: OnStopped | None = None,
+        timeout: float = 60.0,
+        idle: float = 60.0,
+        backoff: Backoff | None = None,
+        most_unaccepted: int = 10_000,
+        most_unaccepted_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
+        """
+        @param reactor: the reactor, or any L{IReactorTime} when C{endpoint} is an object.
+        @param endpoint: C{HOST:PORT}, C{[IPv6]:PORT}, C{unix:PATH}, a Twisted client
+            endpoint string, or an endpoint.
+        @param create: create the account, if the server says that the name is free.
+        @param on_message: called with each message, once; it may return a Deferred or a
+            coroutine.  A message is confirmed when that has succeeded; if it fails, the
+            message is delivered again after the next login.  Without a callback nothing
+            is confirmed and everything stays waiting.
+        @param on_connected: called with C{welcome} after each login.
+        @param on_disconnected: called with the reason and the seconds until the next
+            attempt, after each lost connection and each attempt that failed.
+        @param on_stopped: called once, with the reason or C{None} when asked to stop.
+        @param timeout: seconds that the server may leave a question unanswered.
+        @param idle: seconds of silence after which the server is asked whether it lives.
+        @param most_unaccepted: how many messages may wait to be accepted.
+        @param most_unaccepted_bytes: how many bytes these may have together.
+        @raise ValueError: the endpoint string or the codec is none.
+        """
+        self.stopped = False
+        self._clock: IReactorTime = reactor
+        self._endpoint: IStreamClientEndpoint = (
+            endpoint_from(reactor, endpoint) if isinstance(endpoint, str) else endpoint
+        )
+        self._codec = Codec(codec)
+        self._entrance = Entrance(username, password, create)
+        self._on_connected = on_connected
+        self._on_disconnected = on_disconnected
+        self._on_stopped = on_stopped
+        self._timeout = timeout
+        self._idle = idle
+        self._backoff = Backoff() if backoff is None else backoff
+        self._not_before = 0.0
+        self._outbox = Outbox(self._clock, most_unaccepted, most_unaccepted_bytes)
+        self._inbox = Inbox(on_message)
+        self._fates = Fates(self._clock, idle)
+        self._unique = token_hex(16)
+        self._count = 0
+        self._started: Deferred[Welcome] | None = None
+        self._attempt: Deferred[Any] | None = None
+        self._connection: Connection | None = None
+        self._retry: IDelayedCall | None = None
+        self._closing: list[Deferred[None]] = []
+
+    # --- what an application asks -------------------------------------------------------
+
+    @property
+    def username(self) -> str:
+        """The account's name; in its prepared form once logged in."""
+        return self._entrance.username
+
+    @property
+    def server(self) -> str:
+        """The server's software, as it names itself; empty before the first connection."""
+        return self._entrance.server
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection that is logged in."""
+        return self._connection is not None and self._connection.settled
+
+    @property
+    def unaccepted(self) -> int:
+        """How many sends wait to be accepted."""
+        return len(self._outbox)
+
+    def start(self) -> Deferred[Welcome]:
+        """Connect and log in, and stay so until stopped.
+
+        @return: fires with C{welcome} after the first login, however many attempts that
+            takes; fails with the reason when the client stops before.  When cancelled,
+            the client stops.
+        """
+        if self._started is not None or self.stopped:
+            raise RuntimeError("a client is started once")
+        self._started = Deferred(lambda _: self._stop(None))
+        self._connect()
+        return self._started
+
+    def send(
+        self,
+        recipient: str,
+        body: str,
+        subject: str | None = None,
+        *,
+        receipt: bool = False,
+        ref: str | None = None,
+    ) -> Deferred[Accepted]:
+        """Send a message.
+
+        It may be called at any time, also while there is no connection.  Sends are
+        written in the order of the calls.  When the server asks to slow down, the
+        message is sent again by itself after the time it names, and may be overtaken
+        by others.
+
+        @param receipt: ask to be told of the delivery; see L{delivered}.
+        @param ref: the application's own identifier, at most 64 bytes, which makes it
+            harmless to send the same message again even after the program was started
+            anew; without one, the client makes its own.
+        @return: fires with C{accepted} once the message is safe with the server; fails
+            with L{Refused} when it was refused (C{too-large}, C{storage-full} and so
+            on), with L{Ended} when the server has failed at it three times, and with
+            L{Stopped} when the client stops before its fate is known.  When cancelled,
+            it is not sent or repeated any more.
+        @raise OutboxFull: too much waits to be accepted.
+        @raise ValueError: the text cannot be written in UTF-8, or a message with the
+            same C{ref} is on its way.
+        """
+        if self.stopped:
+            return fail(Stopped())
+        if ref is None:
+            self._count += 1
+            ref = f"{self._unique}-{self._count}"
+        wire = serialize(
+            Message(recipient=recipient, subject=subject, body=body, ref=ref, receipt=receipt),
+            self._codec,
+        )
+        if len(wire) > USER_FRAME_BYTES:
+            # The server would take this for an attack and close the connection.
+            reason = f"A message may take {USER_FRAME_BYTES} bytes on the wire, not {len(wire)}."
+            return fail(Refused(Code.TOO_LARGE.value, reason))
+        return self._outbox.send(ref, wire)
+
+    def delivered(self, id: int) -> Deferred[Fate]:
+        """Wait for the fate of a message that this account sent.
+
+        Disconnections do not matter.  The server tells at once of a message that was
+        sent with C{receipt=True}; others are looked up at intervals.
+
+        @return: fires with the L{Fate}; fails with L{UnknownMessage} when this account
+            sent no such message, and with L{Stopped}.  May be cancelled.
+        """
+        if self.stopped:
+            return fail(Stopped())
+        return self._fates.wait(id)
+
+    def delete(self, ids: Iterable[int]) -> Deferred[Deleted]:
+        """Remove messages from the mailbox; recall those sent that still wait."""
+
+        def learn(deleted: Deleted) -> Deleted:
+            self._fates.learn()
+            return deleted
+
+        return self._ask(Delete(ids=list(ids)), Deleted).addCallback(learn)
+
+    def listing(self, box: str = "inbox", after: int = 0, limit: int = 100) -> Deferred[Listing]:
+        """List the C{inbox} or what was C{sent}, by ascending id, C{after} excluded."""
+        return self._ask(List(box=box, after=after, limit=limit), Listing)
+
+    def read(self, ids: Iterable[int]) -> Deferred[Messages]:
+        """Fetch whole messages, at most 100; this does not confirm them."""
+        return self._ask(Read(ids=list(ids)), Messages)
+
+    def ping(self) -> Deferred[Pong]:
+        """Fires once the server has answered everything asked before."""
+        return self._ask(Ping(), Pong)
+
+    def change_password(self, present: str, new: str) -> Deferred[PasswordChanged]:
+        """Change the account's password, here too."""
+
+        def changed(answer: PasswordChanged) -> PasswordChanged:
+            self._entrance.changed(True)
+            return answer
+
+        def unchanged(failure: Failure) -> Failure:
+            # When the connection was lost before the answer, either may be the right one.
+            if isinstance(failure.value, Refused):
+                self._entrance.changed(False)
+            return failure
+
+        if self.connected:
+            self._entrance.perhaps(new)
+        answer = self._ask(ChangePassword(password=present, new=new), PasswordChanged)
+        return answer.addCallbacks(changed, unchanged)
+
+    def delete_account(self, password: str) -> Deferred[AccountDeleted]:
+        """Delete the account; then the client stops.
+
+        Messages that wait for the account return to their senders.
+        """
+
+        def deleted(answer: AccountDeleted) -> AccountDeleted:
+            self._stop(None)
+            return answer
+
+        return self._ask(DeleteAccount(password=password), AccountDeleted).addCallback(deleted)
+
+    def close(self) -> Deferred[None]:
+        """Stop for good, after the server has answered everything that was asked.
+
+        Without a connection it stops at once; what was not accepted fails with L{Stopped}.
+
+        @return: fires when the connection is closed.
+        """
+        connection = self._connection
+        if connection is None:
+            self._stop(None)
+            return succeed(None)
+        closed: Deferred[None] = Deferred()
+        self._closing.append(closed)
+        if not connection.settled:
+            self._stop(None)
+        elif not self.stopped and len(self._closing) == 1:
+            # Called by on_message itself, this comes before that message is confirmed;
+            # so the goodbye waits for one more answer.
+            leaving: Deferred[Any] = connection.ask(Ping(), Pong)
+            leaving.addCallback(lambda _: connection.ask(Quit(), Bye))
+            leaving.addBoth(lambda _: self._stop(None))
+        return closed
+
+    def _ask(self, question: Frame, kind: type[Any]) -> Deferred[Any]:
+        if self.stopped:
+            return fail(Stopped())
+        if self._connection is None or not self._connection.settled:
+            return fail(Disconnected("There is no connection to the server at the moment."))
+        return self._connection.ask(question, kind)
+
+    # --- connecting ---------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        self._retry = None
+        factory = ConnectionFactory(self._make_connection)
+        self._attempt = attempt = self._endpoint.connect(factory)
+        attempt.addTimeout(self._timeout, self._clock)
+        attempt.addCallbacks(lambda _: None, self._unreachable)
+
+    def _make_connection(self) -> Connection:
+        return Connection(self._clock, self, self._codec, self._timeout, self._idle)
+
+    def _unreachable(self, failure: Failure) -> None:
+        if not self.stopped:
+            self._try_again(unreachable(failure))
+
+    def _try_again(self, error: Exception) -> None:
+        delay = max(self._backoff.next(), self._not_before)
+        self._not_before = 0.0
+        self._retry = self._clock.callLater(delay, self._connect)
+        self._tell(self._on_disconnected, error, delay)
+
+    def _stop(self, error: Exception | None) -> None:
+        if self.stopped:
+            return
+        self.stopped = True
+        reason = Stopped(error)
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._connection is not None:
+            self._connection.leave(error or reason)
+        elif self._attempt is not None:
+            self._attempt.cancel()
+        self._inbox.close()
+        self._outbox.close(reason)
+        self._fates.close(reason)
+        if self._started is not None and not self._started.called:
+            self._started.errback(error or reason)
+        self._tell(self._on_stopped, error)
+
+    def _tell(self, callback: Callable[..., object] | None, *what: object) -> None:
+        """Call the application; its mistakes do not disturb the client."""
+        if callback is not None:
+            try:
+                callback(*what)
+            except Exception:
+                self._log.failure("a callback of the application failed")
+
+    # --- what the connection tells ------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        """See L{Listener.opened<chat.client.connection.Listener.opened>}."""
+        self._connection = connection
+        if self.stopped:
+            connection.drop(Stopped())
+
+    def heard(self, connection: Connection, frame: Frame) -> None:
+        """See L{Listener.heard<chat.client.connection.Listener.heard>}."""
+        if isinstance(frame, Fatal):
+            connection.leave(Ended.by(frame))
+        elif not connection.settled:
+            self._log_in(connection, frame)
+        elif isinstance(frame, Message):
+            if frame.returned is not None:
+                self._fates.settle(Fate(frame.id, "returned", frame.returned))
+            self._inbox.arrived(frame)
+        elif isinstance(frame, Delivered):
+            for id in frame.ids:
+                self._fates.settle(Fate(id, "delivered", time=frame.time))
+        elif isinstance(frame, Failed):
+            self._log.warn("the server refused something unasked: {code}", code=frame.code)
+
+    def paused(self, connection: Connection) -> None:
+        """See L{Listener.paused<chat.client.connection.Listener.paused>}."""
+        self._inbox.turn()
+
+    def lost(self, connection: Connection, error: Exception) -> None:
+        """See L{Listener.lost<chat.client.connection.Listener.lost>}."""
+        self._connection = None
+        self._inbox.disconnected()
+        self._fates.disconnected()
+        self._outbox.disconnected(error)
+        if self._for_good(error):
+            self._stop(error)
+        elif self._closing:
+            self._stop(None)
+        elif not self.stopped:
+            self._try_again(error)
+        closing, self._closing = self._closing, []
+        for closed in closing:
+            closed.callback(None)
+
+    def _for_good(self, error: Exception) -> bool:
+        """Whether trying again cannot help."""
+        if isinstance(error, Ended):
+            return error.code in _FOR_GOOD
+        # Once logged in, a strange word is an accident on the way, not the wrong door.
+        return isinstance(error, NotChat) and not self._entrance.welcomed
+
+    def _log_in(self, connection: Connection, frame: Frame) -> None:
+        try:
+            login = self._entrance.answer(frame)
+        except ClientError as error:
+            if isinstance(error, Refused) and error.code == Code.SLOW_DOWN:
+                self._not_before = float(error.seconds or 0)
+                connection.leave(error)
+            else:
+                self._stop(error)
+            return
+        if login is not None:
+            connection.tell(login)
+        elif isinstance(frame, Welcome):
+            connection.settled = True
+            self._backoff.reset()
+            self._inbox.connected(connection)
+            self._outbox.connected(connection)
+            self._fates.connected(connection)
+            self._tell(self._on_connected, frame)
+            if self._started is not None and not self._started.called:
+                self._started.callback(frame)

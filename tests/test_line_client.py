@@ -1,0 +1,1040 @@
+"""The program C{chat}: the line client and C{chat send}, in memory and against the real server."""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, Callable, Optional
+from unittest import skipUnless
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from chat.client import Backoff
+from chat.client.console import EndOfInput, OutputGone, PlainConsole
+from chat.client.line import LineClient
+from chat.client.main import main
+from chat.client.once import Order, send_once
+from chat.messages import Frame, Message
+from tests.test_client import ClientTests, MemorySession
+
+try:
+    import pexpect
+except ImportError:
+    pexpect = None
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class ScriptedConsole:
+    """A person who types what the test says, and remembers what was shown.
+
+    @ivar asked: the prompts, those for hidden lines in parentheses.
+    """
+
+    def __init__(self, interactive: bool) -> None:
+        self.interactive = interactive
+        self.shown: list[str] = []
+        self.asked: list[str] = []
+        self.broken = False
+        self._lines: deque[str | Exception | None] = deque()
+        self._waiter: Deferred[Optional[str]] | None = None
+
+    def show(self, line: str) -> None:
+        """Remember it."""
+        if self.broken:
+            raise OutputGone("nobody reads")
+        self.shown.append(line)
+
+    def ask(self, prompt: str = "", hidden: bool = False) -> Deferred[Optional[str]]:
+        """Answer with what was typed."""
+        if prompt:
+            self.asked.append(f"({prompt})" if hidden else prompt)
+        if self._lines:
+            line = self._lines.popleft()
+            return fail(line) if isinstance(line, Exception) else succeed(line)
+        self._waiter = Deferred()
+        return self._waiter
+
+    def type(self, *lines: str | Exception | None) -> None:
+        """Type lines, or the end of the input."""
+        for line in lines:
+            waiter, self._waiter = self._waiter, None
+            if waiter is None or waiter.called:
+                self._lines.append(line)
+            elif isinstance(line, Exception):
+                waiter.errback(line)
+            else:
+                waiter.callback(line)
+
+    def close(self) -> Deferred[None]:
+        """Nothing to leave behind."""
+        return succeed(None)
+
+
+class LineTests(ClientTests):
+    """What the tests of the line client in memory start from."""
+
+    interactive = True
+
+    def setUp(self) -> None:
+        """A server, and somebody at a console."""
+        super().setUp()
+        self.console = ScriptedConsole(self.interactive)
+        self.complaints: list[str] = []
+
+    def begin(self, **more: Any) -> Deferred[int]:
+        """Start the line client."""
+        client = LineClient(
+            self.clock,
+            self.line,
+            self.codec,
+            self.console,
+            complain=self.complaints.append,
+            backoff=Backoff(chance=lambda: 1.0),
+            **more,
+        )
+        status = Deferred.fromCoroutine(client.run())
+        self.flush()
+        return status
+
+    def alice(self, **more: Any) -> Deferred[int]:
+        """Start it and log in as Alice."""
+        status = self.begin(username="alice", password="wonderland", **more)
+        self.assertIn("Welcome, alice.", "".join(self.console.shown))
+        self.console.shown.clear()
+        return status
+
+    def type(self, *lines: str | Exception | None) -> None:
+        """Type lines and see what happens."""
+        self.console.type(*lines)
+        self.flush()
+
+
+class LogInTests(LineTests):
+    """Logging in and signing up at the console."""
+
+    def test_log_in(self) -> None:
+        """Name and password are asked, the password without showing it."""
+        status = self.begin()
+        self.assertEqual(self.console.shown, ["Connected to memory 1."])
+        self.type("alice", "wonderland")
+        self.assertEqual(self.console.asked, ["Username: ", "(Password: )"])
+        self.assertEqual(
+            self.console.shown[-1],
+            "Welcome, alice. No messages are waiting. /help lists the commands.",
+        )
+        self.type("/quit")
+        self.assertEqual(self.successResultOf(status), 0)
+
+    def test_sign_up(self) -> None:
+        """For a name that is free, the password of a new account is asked twice."""
+        self.begin()
+        self.type("carol", "secret word", "secret wort", "secret word", "secret word")
+        self.assertEqual(
+            self.console.asked,
+            ["Username: ", "(New password: )", "(Again: )", "(New password: )", "(Again: )"],
+        )
+        self.assertEqual(self.server.accounts["carol"], "secret word")
+        self.assertIn("Welcome, carol.", self.console.shown[-1])
+
+    def test_mistyped_name(self) -> None:
+        """Whoever sees that the name is free, and did not mean that, goes back with Enter."""
+        self.begin()
+        self.type("alcie", "", "alice", "wonderland")
+        self.assertNotIn("alcie", self.server.accounts)
+        self.assertIn("Welcome, alice.", self.console.shown[-1])
+
+    def test_wrong_password(self) -> None:
+        """After a wrong password the name is asked again."""
+        self.begin()
+        self.type("alice", "looking glass", "", "alice", "wonderland")
+        self.assertIn("Not this one. (wrong-password)", self.console.shown)
+        self.assertIn("Welcome, alice.", self.console.shown[-1])
+
+    def test_no_text(self) -> None:
+        """A name that is not UTF-8 is asked again."""
+        self.begin()
+        self.type(None, "alice", "wonderland")
+        self.assertIn("Welcome, alice.", self.console.shown[-1])
+
+    def test_given_name(self) -> None:
+        """With a name on the command line, only the password is asked."""
+        self.begin(username="alice")
+        self.assertEqual(self.console.asked, ["(Password: )"])
+
+    def test_typing_takes_time(self) -> None:
+        """No connection is held while somebody thinks about a password."""
+        self.begin()
+        self.type("alice")
+        self.run_for(300, 10)
+        self.assertEqual([session for session in self.server.sessions if not session._over], [])
+        self.type("wonderland")
+        self.assertIn("Welcome, alice.", self.console.shown[-1])
+
+    def test_unreachable(self) -> None:
+        """A person is told that there is no server, and it is tried again."""
+        self.line.broken = True
+        status = self.begin()
+        self.run_for(2)
+        self.assertEqual(len(self.console.shown), 2)
+        self.assertIn("refused", self.console.shown[0])
+        self.assertIn("Trying again in 1 s.", self.console.shown[0])
+        self.line.broken = False
+        self.run_for(3)
+        self.assertEqual(self.console.shown[-1], "Connected to memory 1.")
+        self.assertNoResult(status)
+
+    def test_end_of_input(self) -> None:
+        """Ctrl-D at the login leaves."""
+        status = self.begin()
+        self.type(EndOfInput())
+        self.assertEqual(self.successResultOf(status), 0)
+
+
+class ConversationTests(LineTests):
+    """Talking."""
+
+    def test_what_came_while_away(self) -> None:
+        """After the login, what was waiting is shown, and confirmed."""
+        self.server.accept("bob", Message(recipient="alice", body="one\ntwo", subject="hi"))
+        status = self.begin(username="alice", password="wonderland")
+        self.assertEqual(
+            self.console.shown[1:],
+            [
+                "Welcome, alice. 1 message is waiting. /help lists the commands.",
+                "Message 1 from bob, 2026-11-22 21:07:00 UTC, subject: hi",
+                "| one",
+                "| two",
+            ],
+        )
+        self.assertEqual(self.server.ledger[1].state, "delivered")
+        self.assertNoResult(status)
+
+    def test_control_characters(self) -> None:
+        """Nothing that others send can drive the terminal."""
+        self.alice()
+        self.server.accounts["evil"] = "x"
+        stored = self.server.accept(
+            "evil", Message(recipient="alice", body="\x1b[2J\x07", subject="\x1b]0;gone\x07")
+        )
+        self.server.deliver(stored)
+        self.flush()
+        self.assertEqual(len(self.console.shown), 2)
+        self.assertNotIn("\x1b", "".join(self.console.shown))
+        self.assertNotIn("\x07", "".join(self.console.shown))
+
+    def test_send(self) -> None:
+        """A line goes to the one last written to, and its fate is told."""
+        self.alice()
+        self.type("/to bob hello", "and more")
+        self.assertEqual(self.console.shown, ["Message 1 to bob: waiting.", "Message 2 to bob: waiting."])
+        self.bob()
+        self.assertEqual(
+            self.console.shown[2:],
+            [
+                "Message 1 to bob: delivered, 2026-11-22 21:07:00 UTC.",
+                "Message 2 to bob: delivered, 2026-11-22 21:07:00 UTC.",
+            ],
+        )
+
+    def test_comes_back(self) -> None:
+        """A message to nobody comes back and is shown with the reason."""
+        self.alice()
+        self.type("/to nobody hello")
+        self.assertEqual(self.console.shown[0], "Message 1 to nobody: returned to its sender.")
+        self.assertIn('Message 1 to "nobody" came back', self.console.shown[1])
+        self.assertEqual(self.console.shown[2], "| hello")
+
+    def test_reply(self) -> None:
+        """C{/reply} goes to the sender of the last message shown."""
+        self.alice()
+        self.server.deliver(self.server.accept("bob", Message(recipient="alice", body="hi")))
+        self.flush()
+        self.type("/reply hello")
+        self.assertEqual(self.server.ledger[2].message.recipient, "bob")
+
+    def test_write(self) -> None:
+        """C{/write} asks for a subject and takes lines up to a dot."""
+        self.alice()
+        self.type("/write bob", "news", "one", "", "..three", ".")
+        message = self.server.ledger[1].message
+        self.assertEqual((message.subject, message.body), ("news", "one\n\n.three"))
+        self.assertEqual(self.console.asked, ["Subject: "])
+
+    def test_boxes(self) -> None:
+        """The mailboxes are listed, messages read, recalled, and their states told."""
+        self.alice()
+        self.type("/to bob hello")
+        self.console.shown.clear()
+        self.type("/sent", "/status 1", "/inbox", "/read 9", "/delete 1 9", "/ping", "/status 1")
+        self.assertEqual(
+            [line[:34] for line in self.console.shown],
+            [
+                "Sent 1 to bob, 2026-11-22 21:07:00",
+                "Message 1 to bob: waiting.",
+                "Your inbox is empty.",
+                "Not in your mailbox: message 9.",
+                "Deleted: message 1.",
+                "Not deleted: message 9. Neither in",
+                "The server is there.",
+                "Message 1 to bob: recalled.",
+            ],
+        )
+
+    def test_refused(self) -> None:
+        """A refusal names what was refused and why, and the conversation goes on."""
+        self.alice()
+        self.type("/passwd", "wrong", "looking glass", "looking glass")
+        self.assertIn("Failed: Not this one. (wrong-password)", self.console.shown)
+        self.type("/to bob " + "x" * 600_000)
+        self.assertIn("Not sent to bob: ", self.console.shown[-1])
+        self.assertIn("too-large", self.console.shown[-1])
+
+    def test_change_password(self) -> None:
+        """C{/passwd} asks the present password and twice the new one."""
+        self.alice()
+        self.type("/passwd", "wonderland", "looking glass", "looking glass")
+        self.assertEqual(self.console.asked, ["(Password: )", "(New password: )", "(Again: )"])
+        self.assertEqual(self.server.accounts["alice"], "looking glass")
+        self.assertEqual(self.console.shown[-1], "Your password is changed.")
+
+    def test_connection_lost(self) -> None:
+        """What is typed while there is no connection is kept and sent once there is one."""
+        self.alice()
+        self.line.broken = True
+        self.session().cut()
+        self.flush()
+        self.assertIn("The connection was lost", self.console.shown[0])
+        self.assertIn("Trying again in", self.console.shown[0])
+        self.type("/to bob hello", "/inbox")
+        self.assertEqual(
+            self.console.shown[1:],
+            [
+                "There is no connection; this will be sent as soon as there is one.",
+                "Failed: There is no connection to the server at the moment.",
+            ],
+        )
+        self.line.broken = False
+        self.run_for(3)
+        self.assertEqual(self.console.shown[-2:], ["Connected again.", "Message 1 to bob: waiting."])
+
+    def test_leaving_without_connection(self) -> None:
+        """A person who leaves while something is unsent is told so."""
+        status = self.alice()
+        self.line.broken = True
+        self.session().cut()
+        self.flush()
+        self.type("/to bob hello", "/quit")
+        self.assertEqual(self.successResultOf(status), 5)
+        self.assertEqual(self.complaints, ["1 message is not known to be sent."])
+
+    def test_delete_account(self) -> None:
+        """After deleting the account, one is at the login again."""
+        status = self.alice()
+        self.type("/delete-account", "wrong")
+        self.assertEqual(self.console.shown[-1], "Failed: Not this one. (wrong-password)")
+        self.assertIn("alice", self.server.accounts)
+        self.type("/delete-account", "wonderland")
+        self.assertEqual(self.console.shown[-1], "Your account is deleted.")
+        self.assertEqual(self.console.asked[-2:], ["(Password: )", "Username: "])
+        self.type("bob", "correct horse")
+        self.assertIn("Welcome, bob.", self.console.shown[-1])
+        self.type(EndOfInput())
+        self.assertEqual(self.successResultOf(status), 0)
+
+    def test_account_gone(self) -> None:
+        """An account deleted elsewhere ends the conversation; one is at the login again."""
+        status = self.alice()
+        self.session().end("account-gone")
+        self.flush()
+        self.assertIn("account-gone", self.console.shown[-1])
+        self.assertEqual(self.console.asked, ["Username: "])
+        self.assertNoResult(status)
+
+    def test_nobody_reads(self) -> None:
+        """What could not be shown is not confirmed, and the program ends."""
+        status = self.alice()
+        self.console.broken = True
+        self.server.deliver(self.server.accept("bob", Message(recipient="alice", body="hi")))
+        self.flush()
+        self.assertEqual(self.successResultOf(status), 1)
+        self.assertEqual(self.server.ledger[1].state, "waiting")
+
+
+class ScriptTests(LineTests):
+    """The same without a person."""
+
+    interactive = False
+
+    def test_waits_until_accepted(self) -> None:
+        """The end of the input waits until what was sent is accepted."""
+        held = [True]
+        self.server.answers.append(lambda session, frame: isinstance(frame, Message) and held[0])
+        status = self.alice()
+        self.type("/to bob hello", EndOfInput())
+        self.run_for(10)
+        self.assertNoResult(status)
+        held.clear()
+        held.append(False)
+        self.session().cut()
+        self.run_for(10)
+        self.assertEqual(self.successResultOf(status), 0)
+        self.assertEqual(len(self.server.ledger), 1)
+
+    def test_gives_up(self) -> None:
+        """When the server does not come back, the script is told that something is unsent."""
+        status = self.alice()
+        self.line.broken = True
+        self.session().cut()
+        self.type("/to bob hello", EndOfInput())
+        self.run_for(50)
+        self.assertNoResult(status)
+        self.run_for(20)
+        self.assertEqual(self.successResultOf(status), 5)
+        self.assertEqual(self.complaints, ["1 message is not known to be sent."])
+
+    def test_fetches(self) -> None:
+        """Without any input, what was waiting is shown before the program ends."""
+        for number in range(3):
+            self.server.accept("bob", Message(recipient="alice", body=f"body {number}"))
+        self.console.type(EndOfInput())
+        status = self.begin(username="alice", password="wonderland")
+        self.assertEqual(self.successResultOf(status), 0)
+        self.assertEqual(
+            [line for line in self.console.shown if "body" in line],
+            ["| body 0", "| body 1", "| body 2"],
+        )
+        self.assertTrue(all(kept.state == "delivered" for kept in self.server.ledger.values()))
+
+    def test_fetches_no_more_than_there_is(self) -> None:
+        """When somebody else has taken what was waiting, the program ends all the same."""
+        self.server.accept("bob", Message(recipient="alice", body="x"))
+
+        def gone(session: MemorySession, frame: Frame) -> bool:
+            self.server.ledger.clear()
+            return False
+
+        self.server.answers.append(gone)
+        self.console.type(EndOfInput())
+        status = self.begin(username="alice", password="wonderland")
+        self.run_for(6)
+        self.assertEqual(self.successResultOf(status), 0)
+
+    def test_unreachable(self) -> None:
+        """A script is told at once that there is no server."""
+        self.line.broken = True
+        status = self.begin(username="alice", password="wonderland")
+        self.assertEqual(self.successResultOf(status), 5)
+        self.assertIn("cannot be reached", self.complaints[0])
+
+    def test_refused(self) -> None:
+        """A script whose password is wrong ends; nothing is asked."""
+        status = self.begin(username="alice", password="looking glass")
+        self.assertEqual(self.successResultOf(status), 1)
+        self.assertEqual(self.complaints, ["Not this one. (wrong-password)"])
+        self.assertEqual(self.console.asked, [])
+
+    def test_sign_up(self) -> None:
+        """A script signs up only when it is told to."""
+        status = self.begin(username="carol", password="secret word")
+        self.assertEqual(self.successResultOf(status), 1)
+        self.assertIn("no account", self.complaints[0])
+        self.begin(username="carol", password="secret word", sign_up=True)
+        self.assertIn("Welcome, carol.", self.console.shown[-1])
+
+    def test_typed_login(self) -> None:
+        """A script may type the name and the password, too."""
+        self.console.type("alice", "wonderland", "/to bob hi", EndOfInput())
+        self.assertEqual(self.successResultOf(self.begin()), 0)
+        self.assertEqual(self.server.ledger[1].message.body, "hi")
+
+    def test_account_gone(self) -> None:
+        """A script whose account is gone ends."""
+        status = self.alice()
+        self.session().end("account-gone")
+        self.flush()
+        self.assertEqual(self.successResultOf(status), 1)
+
+    def test_types_faster_than_the_server(self) -> None:
+        """More lines than may be under way at once are all sent."""
+        status = self.alice()
+        self.console.type("/to bob first", *["hello"] * 10_200, EndOfInput())
+        self.flush()
+        self.assertEqual(self.successResultOf(status), 0)
+        self.assertEqual(len(self.server.ledger), 10_201)
+
+
+class SendOnceTests(ClientTests):
+    """C{chat send}: its exit status tells what became of the message."""
+
+    def send(self, recipient: str = "bob", password: str = "wonderland", **more: Any) -> Deferred[int]:
+        """Begin to send."""
+        self.complaints: list[str] = []
+        order = Order(recipient=recipient, body="hello", **more)
+        status = Deferred.fromCoroutine(
+            send_once(self.clock, self.line, self.codec, "alice", password, order, self.complaints.append)
+        )
+        self.flush()
+        return status
+
+    def test_accepted(self) -> None:
+        """Without waiting, acceptance is enough."""
+        status = self.send(subject="hi")
+        self.assertEqual(self.successResultOf(status), 0)
+        self.assertEqual(self.server.ledger[1].message.subject, "hi")
+        self.assertEqual(self.complaints, [])
+
+    def test_delivered(self) -> None:
+        """With waiting, 0 means that the recipient has confirmed."""
+        status = self.send(wait=30)
+        self.run_for(20)
+        self.assertNoResult(status)
+        self.bob()
+        self.assertEqual(self.successResultOf(status), 0)
+
+    def test_still_waiting(self) -> None:
+        """3: accepted, and not delivered in time; it stays waiting."""
+        status = self.send(wait=30)
+        self.run_for(29)
+        self.assertNoResult(status)
+        self.run_for(2)
+        self.assertEqual(self.successResultOf(status), 3)
+        self.assertEqual(self.server.ledger[1].state, "waiting")
+
+    def test_delivered_over_a_reconnect(self) -> None:
+        """A lost connection does not disturb the waiting."""
+        status = self.send(wait=30)
+        self.session().cut()
+        self.run_for(5)
+        self.bob()
+        self.assertEqual(self.successResultOf(status), 0)
+
+    def test_returned(self) -> None:
+        """4: it came back, and the reason is told, waiting or not; it stays in the mailbox."""
+        for wait in (None, 0, 30):
+            status = self.send("nobody", wait=wait)
+            self.assertEqual(self.successResultOf(status), 4)
+            self.assertIn("No such account. (unknown-recipient)", self.complaints[0])
+        self.assertFalse(any(stored.gone for stored in self.server.ledger.values()))
+
+    def test_comes_back_while_waiting(self) -> None:
+        """4, too, when it comes back after some time."""
+        status = self.send(wait=30)
+        self.run_for(5)
+        self.server.turn_back(1)
+        self.flush()
+        self.assertEqual(self.successResultOf(status), 4)
+        self.assertIn("account-deleted", self.complaints[0])
+
+    def test_recalled(self) -> None:
+        """4, too, when the sender recalls it elsewhere."""
+        status = self.send(wait=200)
+        self.connect().delete([1])
+        self.run_for(61)
+        self.assertEqual(self.successResultOf(status), 4)
+        self.assertIn("recalled", self.complaints[0])
+
+    def test_refused(self) -> None:
+        """1: the server refuses the login or the message."""
+        self.assertEqual(self.successResultOf(self.send(password="wrong")), 1)
+        self.assertIn("wrong-password", self.complaints[0])
+        self.assertEqual(self.successResultOf(self.send("x" * 600_000)), 1)
+        self.assertIn("too-large", self.complaints[0])
+        self.assertEqual(self.successResultOf(self.send("\ud800")), 1)
+
+    def test_unreachable(self) -> None:
+        """5: no server within the time given, although it was tried more than once."""
+        self.line.broken = True
+        status = self.send(patience=10)
+        self.run_for(9)
+        self.assertNoResult(status)
+        self.run_for(2)
+        self.assertEqual(self.successResultOf(status), 5)
+        self.assertIn("refused", self.complaints[0])
+        self.assertGreater(self.line.attempts, 2)
+
+    def test_silent(self) -> None:
+        """5: a server that says nothing."""
+        self.server.mute = True
+        status = self.send(patience=10)
+        self.run_for(11)
+        self.run_for(6)
+        self.assertEqual(self.successResultOf(status), 5)
+        self.assertIn("did not answer", self.complaints[0])
+
+    def test_back_in_time(self) -> None:
+        """A server that comes back in time is found."""
+        self.line.broken = True
+        status = self.send(patience=10)
+        self.run_for(2)
+        self.line.broken = False
+        self.run_for(5)
+        self.assertEqual(self.successResultOf(status), 0)
+
+    def test_again_with_ref(self) -> None:
+        """The same command with the same identifier sends once."""
+        for _ in range(2):
+            self.assertEqual(self.successResultOf(self.send(ref="backup-1")), 0)
+        self.assertEqual(len(self.server.ledger), 1)
+        self.bob()
+        self.assertEqual(self.successResultOf(self.send(ref="backup-1", wait=0)), 0)
+
+    def test_mailbox_is_left_alone(self) -> None:
+        """What waits for the sender is not taken away by sending."""
+        self.server.accept("bob", Message(recipient="alice", body="for a person"))
+        self.send()
+        self.assertEqual(self.server.ledger[1].state, "waiting")
+
+
+class DirectReactor:
+    """Hands what a thread says to the test."""
+
+    def __init__(self) -> None:
+        self.calls: queue.Queue[tuple[Callable[..., object], tuple[object, ...]]] = queue.Queue()
+
+    def callFromThread(self, call: Callable[..., object], *what: object) -> None:
+        """See L{twisted.internet.interfaces.IReactorFromThreads.callFromThread}."""
+        self.calls.put((call, what))
+
+    def run_one(self) -> None:
+        """Do the next call, once there is one."""
+        call, what = self.calls.get(timeout=10)
+        call(*what)
+
+
+class PlainConsoleTests(SynchronousTestCase):
+    """Lines from a pipe."""
+
+    def setUp(self) -> None:
+        """A console whose lines come from a pipe."""
+        self.reactor = DirectReactor()
+        source, self.typed = os.pipe()
+        self.out = io.StringIO()
+        self.console = PlainConsole(self.reactor, source, self.out)
+        self.addCleanup(os.close, source)
+        self.addCleanup(self.console.close)
+
+    def test_lines(self) -> None:
+        """Lines come one by one, with any line end, the last one without."""
+        os.write(self.typed, "one\r\nzwölf\nthr".encode())
+        lines = []
+        for more in (b"", b"", b"ee"):
+            line = self.console.ask()
+            if more:
+                os.write(self.typed, more)
+                os.close(self.typed)
+            self.reactor.run_one()
+            lines.append(self.successResultOf(line))
+        self.assertEqual(lines, ["one", "zwölf", "three"])
+        for _ in range(2):
+            end = self.console.ask()
+            if not end.called:
+                self.reactor.run_one()
+            self.failureResultOf(end, EndOfInput)
+
+    def test_no_text(self) -> None:
+        """A line that is not UTF-8 is told apart, and the next one is read."""
+        os.write(self.typed, b"\xff\xfe\nfine\n")
+        for expected in (None, "fine"):
+            line = self.console.ask()
+            self.reactor.run_one()
+            self.assertEqual(self.successResultOf(line), expected)
+        os.close(self.typed)
+
+    def test_cancelled(self) -> None:
+        """A line typed to a question that was cancelled answers the next one."""
+        cancelled = self.console.ask()
+        cancelled.cancel()
+        self.failureResultOf(cancelled)
+        os.write(self.typed, b"hello\n")
+        self.reactor.run_one()
+        self.assertEqual(self.successResultOf(self.console.ask()), "hello")
+        os.close(self.typed)
+
+    def test_prompts(self) -> None:
+        """A script is shown no prompts, only lines."""
+        self.console.ask("Username: ")
+        self.console.show("Connected.")
+        self.assertEqual(self.out.getvalue(), "Connected.\n")
+        os.close(self.typed)
+
+    def test_output_gone(self) -> None:
+        """When nobody reads, that is said clearly."""
+
+        def broken(text: str) -> int:
+            raise BrokenPipeError("gone")
+
+        self.out.write = broken  # type: ignore[method-assign]
+        self.assertRaises(OutputGone, self.console.show, "hello")
+        os.close(self.typed)
+
+
+class CommandLineTests(SynchronousTestCase):
+    """What the program takes on its command line."""
+
+    def run_main(self, *arguments: str) -> tuple[int, str, str]:
+        """The exit status and what was printed."""
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                status = main(list(arguments))
+            except SystemExit as ended:
+                status = int(ended.code or 0)
+        return status, out.getvalue(), err.getvalue()
+
+    def test_help(self) -> None:
+        """The help says how to begin, and what each exit status means."""
+        status, out, _ = self.run_main("--help")
+        self.assertEqual(status, 0)
+        for word in ("HOST:PORT", "unix:PATH", "--codec", "exit status", "chat send", "--plain"):
+            self.assertIn(word, out)
+        status, out, _ = self.run_main("send", "--help")
+        self.assertEqual(status, 0)
+        for word in ("--wait", "--subject", "standard input", "5  the server could not be reached"):
+            self.assertIn(word, out)
+
+    def test_usage(self) -> None:
+        """Wrong usage is one line, a hint, and status 2."""
+        for arguments, word in (
+            (["localhost"], "HOST:PORT"),
+            (["--codec", "der", "send"], "comes first"),
+            (["127.0.0.1:99999"], "65535"),
+            (["--codec", "xml"], "xml"),
+            (["send"], "NAME"),
+            (["send", "bob"], "--user"),
+            (["send", "bob", "--user", "a", "--wait", "long"], "wait"),
+            (["send", "bob", "--user", "a", "--password-file", "/nowhere"], "/nowhere"),
+            (["--password-file", os.devnull, "--user", "a"], "empty"),
+        ):
+            status, _, err = self.run_main(*arguments)
+            self.assertEqual((status, err.count("\n")), (2, 2), err)
+            self.assertIn(word, err)
+
+    def test_password_needs_a_user(self) -> None:
+        """A password file without a name is of no use, and that is said."""
+        path = self.mktemp()
+        Path(path).write_text("secret word\n")
+        status, _, err = self.run_main("--password-file", path)
+        self.assertEqual(status, 2)
+        self.assertIn("--user", err)
+
+    def test_no_password_option(self) -> None:
+        """A password cannot be given as an argument."""
+        status, _, _ = self.run_main("send", "bob", "--user", "a", "--password", "secret")
+        self.assertEqual(status, 2)
+
+
+class Daemon:
+    """The real server, in a process and a directory of its own."""
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="chat-test-")
+        self.directory = Path(self._directory.name)
+        self.socket = f"unix:{self.directory / 'sock'}"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.addresses = {"json": f"127.0.0.1:{port}"}
+        self._doors = ["--json", f"tcp:{port}:interface=127.0.0.1", "--json", self.socket]
+        self.environment = dict(os.environ, PYTHONPATH=str(ROOT), TERM="xterm", PYTHONUTF8="1")
+        self.environment.pop("CHAT_PASSWORD_FILE", None)
+        for name in ("alice", "bob"):
+            (self.directory / name).write_text(f"password of {name}\n")
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        self._log = self.directory / "log"
+        self._log.write_text("")
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "twisted", "--log-format=text", f"--log-file={self._log}"),
+                *("chat", "--bcrypt-rounds", "4", "--data", str(self.directory / "data")),
+                *(*self._doors, "--der", "tcp:0:interface=127.0.0.1"),
+            ],
+            env=self.environment,
+            cwd=self.directory,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        found = self._wait_for(r"der door listening on (\S+)")
+        self.addresses["der"] = found[1]
+
+    def _wait_for(self, pattern: str) -> re.Match[str]:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self._process.poll() is None:
+            found = re.search(pattern, self._log.read_text())
+            if found:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"the server does not start: {self._log.read_text()}")
+
+    def stop(self) -> None:
+        """Stop it, as an operator would."""
+        self._process.terminate()
+        self._process.wait(30)
+
+    def close(self) -> None:
+        """Stop it and remove its files."""
+        self.stop()
+        self._directory.cleanup()
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of the client."""
+        return ["-m", "chat.client.main", *arguments]
+
+    def user(self, name: str) -> list[str]:
+        """The options that log a user in."""
+        return ["--user", name, "--password-file", str(self.directory / name)]
+
+    def chat(self, *arguments: str, typed: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run the client with this input, to its end."""
+        return subprocess.run(
+            [sys.executable, *self.command(*arguments)],
+            input=typed,
+            capture_output=True,
+            env=self.environment,
+            timeout=30,
+        )
+
+    def terminal(self, *arguments: str) -> Any:
+        """Run the client on a terminal."""
+        return pexpect.spawn(
+            sys.executable,
+            self.command(*arguments),
+            env=self.environment,
+            encoding="utf-8",
+            timeout=30,
+            dimensions=(24, 100),
+        )
+
+
+_DAEMONS: list[Daemon] = []
+
+
+def shared_daemon() -> Daemon:
+    """One server for all tests that may share it, with the accounts of Alice and Bob."""
+    if not _DAEMONS:
+        daemon = Daemon()
+        atexit.register(daemon.close)
+        for name in ("alice", "bob"):
+            done = daemon.chat(daemon.addresses["json"], *daemon.user(name), "--sign-up")
+            assert done.returncode == 0, done
+        _DAEMONS.append(daemon)
+    return _DAEMONS[0]
+
+
+class RealServerTests(SynchronousTestCase):
+    """The program against the real server, over real sockets."""
+
+    def setUp(self) -> None:
+        """A server with two accounts."""
+        self.daemon = shared_daemon()
+
+    def send(self, *arguments: str, body: bytes = b"hello\n", codec: str = "json") -> tuple[int, str]:
+        """C{chat send} as Alice: exit status and standard error."""
+        done = self.daemon.chat(
+            "send",
+            *arguments,
+            "--server",
+            self.daemon.addresses[codec],
+            "--codec",
+            codec,
+            *self.daemon.user("alice"),
+            typed=body,
+        )
+        return done.returncode, done.stderr.decode()
+
+    def test_send_and_fetch(self) -> None:
+        """What one script sends, in either codec, another fetches: once."""
+        bodies = ["first", "über", "two\nlines"]
+        for body, codec in zip(bodies, ("json", "der", "json")):
+            self.assertEqual(self.send("bob", body=body.encode() + b"\n", codec=codec), (0, ""))
+        status, err = self.send("bob", "-s", "urgent", "--wait", "0.5")
+        self.assertEqual(status, 3, err)
+        fetch = [self.daemon.addresses["der"], "--codec", "der", *self.daemon.user("bob")]
+        done = self.daemon.chat(*fetch)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        bodies = [line for line in done.stdout.decode().splitlines() if line.startswith("| ")]
+        self.assertEqual(bodies, ["| first", "| über", "| two", "| lines", "| hello"])
+        self.assertIn("subject: urgent", done.stdout.decode())
+        self.assertNotIn(b"\n| ", self.daemon.chat(*fetch).stdout)
+
+    def test_delivered(self) -> None:
+        """C{--wait} ends as soon as somebody has read it."""
+        listener = subprocess.Popen(
+            [
+                sys.executable,
+                *self.daemon.command(self.daemon.addresses["json"], *self.daemon.user("bob")),
+            ],
+            env=self.daemon.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert listener.stdin is not None and listener.stdout is not None
+        self.addCleanup(listener.stdout.close)
+        self.addCleanup(listener.wait, 30)
+        self.addCleanup(listener.stdin.close)
+        self.assertEqual(self.send("bob", "--wait", "30"), (0, ""))
+
+    def test_refusals(self) -> None:
+        """Returned, refused and unreachable have their own statuses, and a reason."""
+        status, err = self.send("nobody", "--wait", "30")
+        self.assertEqual(status, 4)
+        self.assertIn("unknown-recipient", err)
+        status, err = self.send("bob", body=b"x" * 70_000)
+        self.assertEqual(status, 1)
+        self.assertIn("too-large", err)
+        status, err = self.send("bob", body=b"\xff")
+        self.assertEqual(status, 1)
+        self.assertIn("UTF-8", err)
+        done = self.daemon.chat(
+            "send", "bob", "--server", "127.0.0.1:1", "--timeout", "0.5", *self.daemon.user("alice")
+        )
+        self.assertEqual(done.returncode, 5)
+
+    def test_unix_socket(self) -> None:
+        """C{unix:PATH} works like any address."""
+        done = self.daemon.chat(self.daemon.socket, *self.daemon.user("alice"), typed=b"/ping\n")
+        self.assertIn(b"The server is there.", done.stdout)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+
+    def test_output_closed(self) -> None:
+        """A reader that goes away ends the program without a traceback."""
+        running = subprocess.Popen(
+            [
+                sys.executable,
+                *self.daemon.command(self.daemon.addresses["json"], *self.daemon.user("alice")),
+            ],
+            env=self.daemon.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert running.stdin and running.stdout and running.stderr
+        running.stdout.readline()
+        running.stdout.close()
+        running.stdin.write(b"/help\n" * 3)
+        running.stdin.flush()
+        _, err = running.stderr, running.stderr.read()
+        running.stdin.close()
+        self.assertEqual(running.wait(30), 1)
+        running.stderr.close()
+        self.assertEqual(err, b"")
+
+    @skipUnless(pexpect, "pexpect is not installed")
+    def test_terminal(self) -> None:
+        """On a terminal: sign up, be written to while typing, write, delete the account, leave."""
+        person = self.daemon.terminal(self.daemon.addresses["json"])
+        self.addCleanup(person.close)
+        for prompt, line in (
+            ("Username:", "dave"),
+            ("New password:", "secret word"),
+            ("Again:", "secret word"),
+        ):
+            person.expect(prompt)
+            person.send(line + "\r")
+        person.expect("Welcome, dave")
+        person.send("/to alice half a li")
+        person.expect("half a li")
+        self.assertEqual(self.send("dave", "--wait", "30", body=b"wake up \x1b[31m"), (0, ""))
+        person.expect(r"from alice")
+        person.expect(r"\| wake up \\x1b\[31m\r\n")
+        person.expect("half a li")  # the line being typed is whole again
+        person.send("ne\r")
+        person.expect(r"Message \d+ to alice: waiting")
+        person.send("/delete-account\r")
+        person.expect("Password:")
+        person.send("secret word\r")
+        person.expect("Your account is deleted")
+        person.expect("Username:")
+        person.sendcontrol("d")
+        person.expect(pexpect.EOF)
+        person.close()
+        self.assertEqual((person.exitstatus, person.signalstatus), (0, None))
+
+    @skipUnless(pexpect, "pexpect is not installed")
+    def test_plain_terminal(self) -> None:
+        """With C{--plain} nothing is redrawn, and the password is not shown."""
+        person = self.daemon.terminal(self.daemon.addresses["json"], "--plain")
+        self.addCleanup(person.close)
+        person.logfile_read = screen = io.StringIO()
+        for prompt, line in (("Username: ", "alice"), ("Password: ", "password of alice")):
+            person.expect(prompt)
+            time.sleep(0.2)  # a person does not type before the prompt is there
+            person.send(line + "\n")
+        person.expect("Welcome, alice")
+        person.send("/quit\n")
+        person.expect(pexpect.EOF)
+        person.close()
+        self.assertEqual(person.exitstatus, 0)
+        self.assertNotIn("password of", screen.getvalue())
+        self.assertNotIn("\x1b", screen.getvalue())
+
+    @skipUnless(pexpect, "pexpect is not installed")
+    def test_killed(self) -> None:
+        """A client that is told to end leaves the terminal as it was."""
+        for more in ([], ["--plain"]):
+            shell = pexpect.spawn("/bin/sh", env=self.daemon.environment, encoding="utf-8", timeout=30)
+            self.addCleanup(shell.close)
+            shell.sendline("PS1='$ '; stty -a > before")
+            shell.sendline(f"cd {self.daemon.directory}; stty -a > before")
+            words = [sys.executable, *self.daemon.command(self.daemon.addresses["json"], *more)]
+            shell.sendline(" ".join(words) + " -u alice & fg; stty -a > after; echo status $?.")
+            shell.expect("Password:")
+            time.sleep(0.5)
+            pid = subprocess.run(
+                ["pgrep", "-s", str(shell.pid), "-f", "chat.client.main"], capture_output=True
+            ).stdout.split()
+            os.kill(int(pid[-1]), signal.SIGTERM)
+            shell.expect(r"status \d+\.")
+            before = (self.daemon.directory / "before").read_text()
+            self.assertEqual((self.daemon.directory / "after").read_text(), before)
+
+    def test_restart(self) -> None:
+        """A client that stays keeps what is typed over a restart of the server, and sends it once."""
+        running = subprocess.Popen(
+            [
+                sys.executable,
+                *self.daemon.command(self.daemon.addresses["json"], *self.daemon.user("alice")),
+            ],
+            env=self.daemon.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        assert running.stdin and running.stdout
+        self.addCleanup(running.stdout.close)
+
+        def read_until(word: str) -> None:
+            assert running.stdout
+            for line in running.stdout:
+                if word in line:
+                    return
+            raise AssertionError(f"it did not say {word!r}")
+
+        read_until("Welcome")
+        self.daemon.stop()
+        read_until("Trying again")
+        running.stdin.write("/to bob over the restart\n")
+        running.stdin.flush()
+        read_until("no connection")
+        self.daemon.start()
+        read_until("Connected again")
+        running.stdin.close()
+        self.assertEqual(running.wait(60), 0)
+        done = self.daemon.chat(self.daemon.addresses["json"], *self.daemon.user("bob"))
+        self.assertEqual(done.stdout.count(b"| over the restart"), 1)
