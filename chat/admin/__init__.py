@@ -1,0 +1,1 @@
+"""C{chatctl}: what the operator asks of the files of a server."""

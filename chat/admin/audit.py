@@ -1,0 +1,189 @@
+"""C{chatctl audit}: is every message that was ever accepted accounted for?"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import tempfile
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Callable, Iterable, Iterator, Mapping
+
+from chat.admin import books
+from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted
+from chat.admin.snapshot import ALIASES, alone, headers, in_use, signature, snapshot
+from chat.ledger import AccountState, State
+from chat.store.files import Header
+
+NAME = "audit"
+SUMMARY = "prove that every message ever accepted is accounted for"
+DESCRIPTION = """\
+Proves on the files that every message ever accepted is accounted for:
+
+  - ids run from 1 to the last one given out, without a gap;
+  - each message is in exactly one lawful state, with its content there as
+    long as it must be, and with a sender and a recipient that exist;
+  - no two messages are at one position, no ref was accepted twice;
+  - the indexes hold what the ledger holds, so that what waits is found;
+  - the count of each mailbox is true, and nothing is in the mailbox of an
+    account that does not exist;
+  - a name has one account at a time, each account has a password, and each
+    password an account;
+  - the three files belong together and are as the server made them.
+
+The server may run or not: the audit sees one moment of all three files, only
+reads, and leaves nothing behind. It never reads a subject, a body or a
+password hash.
+
+Each finding is one line on standard output: what it is about, with its id,
+what is wrong, and what it should be.
+"""
+#: How often files that change under the audit are read again.
+ATTEMPTS = 3
+#: Findings up to this many bytes are kept in memory until they are printed.
+_SPOOL = 1024 * 1024
+
+
+def _spool() -> IO[str]:
+    # Not printed at once: what is found counts only if the files stayed as they were.
+    return tempfile.SpooledTemporaryFile(_SPOOL, "w+", encoding="utf-8")
+
+
+@dataclass
+class Report:
+    """What an audit found.
+
+    @ivar findings: the lines, each with its newline, to be read once from where it stands.
+    @ivar number: how many they are.
+    @ivar totals: of the ledger, or C{None} where that could not be read.
+    @ivar accounts: how many in each state, or C{None}.
+    """
+
+    findings: IO[str] = field(default_factory=_spool)
+    number: int = 0
+    totals: books.Totals | None = None
+    accounts: dict[AccountState, int] | None = None
+
+    def add(self, lines: Iterable[str]) -> None:
+        """Note these findings."""
+        for line in lines:
+            self.findings.write(f"{line}\n")
+            self.number += 1
+
+
+def audit(directory: Path, *, deep: bool = False) -> Report:
+    """Audit the files in this data directory; changes nothing.
+
+    @param deep: have SQLite check every page of the files, too.
+    @raise Unusable: there are no such files, they cannot be read, or they are of a later version.
+    """
+    for _ in range(ATTEMPTS):
+        found = headers(directory)
+        shared = in_use(directory)
+        before = signature(directory)
+        try:
+            report = _audit(directory, found, shared, deep)
+        except Unusable:
+            if shared == in_use(directory):
+                raise
+            continue
+        if shared or (signature(directory) == before and not in_use(directory)):
+            report.findings.seek(0)
+            return report
+        report.findings.close()
+    raise Unusable(f"The files in {directory} are changed by something that is not a server: stop it first.")
+
+
+def _audit(directory: Path, found: Mapping[str, Header], shared: bool, deep: bool) -> Report:
+    report = Report()
+    report.add(books.labels(found))
+    try:
+        with snapshot(directory, shared) as connection:
+            _examine(connection, report, deep)
+    except sqlite3.DatabaseError as error:
+        before = report.number
+        for name in ALIASES:
+            report.add(_damage(directory, name, shared))
+        if report.number == before:
+            report.add([f"messages.db, users.db, passwords.db: nothing proven: {error}"])
+    return report
+
+
+def _damage(directory: Path, name: str, shared: bool) -> Iterator[str]:
+    """What is wrong with this file, in SQLite's words."""
+    try:
+        with alone(directory, name, shared) as connection:
+            yield from books.pages(connection, "quick_check", {name: "main"})
+    except sqlite3.DatabaseError as error:
+        yield f"{name}.db: damaged: {error}"
+
+
+def _examine(connection: sqlite3.Connection, report: Report, deep: bool) -> None:
+    """Everything, as far as it can be read: what cannot is a finding, too."""
+    broken = False
+
+    def prove(check: Callable[..., books.Findings], *arguments: object) -> None:
+        nonlocal broken
+        try:
+            report.add(check(connection, *arguments))
+        except sqlite3.DatabaseError as error:
+            if "full" in str(error):
+                raise Unusable(
+                    "There is no room for temporary files: make some, or name another place in SQLITE_TMPDIR."
+                ) from None
+            broken = True
+            report.add([f"not proven: {(check.__doc__ or '').splitlines()[0]} ({error})"])
+
+    def count(connection: sqlite3.Connection) -> books.Findings:
+        """The ledger and the accounts can be read from end to end."""
+        report.totals = books.totals(connection)
+        report.accounts = books.members(connection)
+        return iter(())
+
+    for check in (*books.BEFORE, count):
+        prove(check)
+    if report.totals is not None:
+        for examine in books.CHECKS:
+            prove(examine, report.totals)
+    if deep:
+        prove(books.pages, "integrity_check")
+    elif broken:
+        prove(books.pages, "quick_check")
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    add_data(parser)
+    parser.add_argument(
+        "--deep",
+        action="store_true",
+        help="have SQLite check every page of the files as well; this takes several times as long",
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Audit, and print what was found."""
+    report = audit(arguments.data, deep=arguments.deep)
+    with report.findings as findings:
+        for line in findings:
+            sys.stdout.write(line)
+    if report.number:
+        print(counted(report.number, "finding"))
+        return FINDINGS
+    assert report.totals is not None and report.accounts is not None  # else there was a finding
+    print("\n".join(_summary(report.totals, report.accounts)))
+    return CLEAN
+
+
+def _summary(totals: books.Totals, accounts: dict[AccountState, int]) -> list[str]:
+    states = totals.states
+    lines = [f"{counted(totals.number, 'message')} accepted"]
+    for state in State:
+        back, forth = states.get((state, True), 0), states.get((state, False), 0)
+        came_back = f", {back:,} of them returned" if back and state is not State.DEAD else ""
+        lines.append(f"  {state.name.lower():<10}{forth + back:>14,}{came_back}")
+    lines.append(f"{counted(sum(accounts.values()), 'account')} ever made")
+    lines.extend(f"  {state.name.lower():<10}{number:>14,}" for state, number in accounts.items())
+    lines.append("nothing unaccounted for")
+    return lines

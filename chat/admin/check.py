@@ -1,0 +1,313 @@
+"""C{chatctl check}: is the installation sound?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import sqlite3
+import stat
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from contextlib import closing
+from enum import Enum
+from importlib.metadata import version
+from pathlib import Path
+from typing import Callable, Iterator, NamedTuple, Union
+
+from chat import __version__
+from chat.admin import books
+from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data
+from chat.admin.snapshot import alone, in_use, is_running, there
+from chat.store.files import APPLICATION, LOCK, NAMES, SCHEMA, header, path
+
+NAME = "check"
+SUMMARY = "check that the installation and the data directory are sound"
+DESCRIPTION = """\
+Looks over the installation and the data directory, and says for each thing in
+a line of its own whether it is well:
+
+  ok       as it should be
+  warning  it works, but somebody should look at it
+  error    the server cannot work with this, or must not
+
+The server may run or not; nothing is changed. It looks at the versions of
+Python, Twisted and SQLite, the room on the disk, whether a server is running,
+who may read the directory and the files, what the files say they are, how big
+they are, and what SQLite thinks of their pages. With --door it also looks
+whether a server answers there.
+
+Whether every message is accounted for is what "chatctl audit" tells. The exit
+status is 0 with warnings, too; it is 1 if there is an error.
+"""
+
+#: What the store's SQL needs: STRICT tables.
+OLDEST_SQLITE = (3, 37)
+MIB = 1024 * 1024
+#: Less room than this on the disk is worth a warning, or an error.
+SCARCE, SPENT = 1024 * MIB, 64 * MIB
+#: A write-ahead log of this size is not checkpointed as it should be.
+LARGE_LOG = 256 * MIB
+#: How long a door may take to say its first word, in seconds.
+PATIENCE = 5.0
+
+#: Where a door is: host and port, or the path of a UNIX socket.
+Door = Union[tuple[str, int], str]
+
+
+class Grade(str, Enum):
+    """How well something is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Line(NamedTuple):
+    """One thing that was looked at."""
+
+    grade: Grade
+    text: str
+
+
+Lines = Iterator[Line]
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    add_data(parser)
+    parser.add_argument(
+        "--door",
+        metavar="ADDRESS",
+        type=door,
+        action="append",
+        default=[],
+        help="look whether a server answers at HOST:PORT or unix:PATH; may be repeated",
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Look at everything, and print it line by line."""
+    worst = CLEAN
+    for line in check(arguments.data, arguments.door):
+        print(f"{line.grade.value:<8} {line.text}", flush=True)
+        if line.grade is Grade.ERROR:
+            worst = FINDINGS
+    return worst
+
+
+def check(directory: Path, doors: list[Door]) -> Lines:
+    """Look at the installation, the directory, the files and the doors.
+
+    @raise Unusable: there is no such directory.
+    """
+    there(directory)
+    yield from versions(sqlite3.sqlite_version, sqlite_threads())
+    yield from room(shutil.disk_usage(directory).free)
+    yield from _directory(directory)
+    yield from _server(directory)
+    for name in sorted(NAMES):
+        yield from _file(path(directory, name), name)
+    yield from _together(directory)
+    for each in doors:
+        yield from answers(each)
+
+
+def door(address: str) -> Door:
+    """Where a door is, as an operator writes it.
+
+    @raise ArgumentTypeError: it cannot be understood.
+    """
+    if address.startswith("unix:") and len(address) > 5:
+        return address[5:]
+    host, colon, port = address.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise ArgumentTypeError(f"{address!r} is neither HOST:PORT nor unix:PATH")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def sqlite_threads() -> bool:
+    """Whether this SQLite may be used from several threads."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        options = {option for (option,) in connection.execute("PRAGMA compile_options")}
+    return "THREADSAFE=0" not in options
+
+
+def versions(sqlite: str, threads: bool) -> Lines:
+    """What the server runs on."""
+    yield Line(Grade.OK, f"chat {__version__}, Twisted {version('twisted')}")
+    yield Line(Grade.OK, f"Python {platform.python_version()} ({sys.executable})")
+    oldest = ".".join(map(str, OLDEST_SQLITE))
+    if tuple(int(part) for part in sqlite.split(".")[:2]) < OLDEST_SQLITE:
+        yield Line(Grade.ERROR, f"SQLite {sqlite} is too old: use a Python with SQLite {oldest} or later")
+    elif not threads:
+        yield Line(Grade.ERROR, f"SQLite {sqlite} was built without threads: use a Python with another one")
+    else:
+        yield Line(Grade.OK, f"SQLite {sqlite}, safe with threads")
+
+
+def room(free: int) -> Lines:
+    """Whether there is room for more messages."""
+    if free < SPENT:
+        yield Line(Grade.ERROR, f"{_size(free)} free on the disk: make room, or messages will be refused")
+    elif free < SCARCE:
+        yield Line(Grade.WARNING, f"{_size(free)} free on the disk: make room soon")
+    else:
+        yield Line(Grade.OK, f"{_size(free)} free on the disk")
+
+
+def _directory(directory: Path) -> Lines:
+    yield from _access(directory, f"directory {directory}", 0o700, directory.stat().st_uid)
+    for stray in sorted(directory.glob("*.new")):
+        yield Line(Grade.WARNING, f"{stray} is left from a start that was cut short: it can be removed")
+
+
+def _access(file: Path, what: str, mode: int, owner: int) -> Lines:
+    """Who may get at it, and whose it is."""
+    found = file.stat()
+    actual = stat.S_IMODE(found.st_mode)
+    if found.st_uid != owner:
+        yield Line(
+            Grade.WARNING,
+            f"{what} belongs to user {found.st_uid}, the directory to {owner}: give both one owner (chown)",
+        )
+    elif actual != mode:
+        yield Line(Grade.WARNING, f"{what} has mode {actual:04o}: make it {mode:04o} (chmod)")
+    elif not os.access(file, os.R_OK | os.W_OK):
+        yield Line(Grade.WARNING, f"{what} is not yours: run this as the user that the server runs as")
+    else:
+        yield Line(Grade.OK, f"{what}, mode {actual:04o}")
+
+
+def _server(directory: Path) -> Lines:
+    try:
+        running = is_running(directory)
+    except Unusable as error:
+        yield Line(Grade.ERROR, str(error))
+        return
+    if running:
+        yield Line(Grade.OK, "a server is running on this directory")
+    elif (directory / LOCK).exists():
+        yield Line(Grade.OK, "no server is running on this directory")
+    else:
+        yield Line(Grade.OK, "no server is running on this directory; none has been started here yet")
+
+
+def _file(file: Path, name: str) -> Lines:
+    """One of the three: there, readable, ours, and whole."""
+    try:
+        head = header(file)
+    except FileNotFoundError:
+        yield Line(Grade.ERROR, f"{file.name} is missing: restore the three files from a backup")
+        return
+    except OSError as error:
+        yield Line(Grade.ERROR, f"{file.name} cannot be read ({error.strerror}): run this as its owner")
+        return
+    yield from _access(file, file.name, 0o600, file.parent.stat().st_uid)
+    if head is None:
+        yield Line(Grade.ERROR, f"{file.name} is no SQLite file: restore the three files from a backup")
+        return
+    if head.application != APPLICATION:
+        yield Line(Grade.ERROR, f"{file.name} is not a file of a chat server: it is another program's")
+        return
+    if head.version != SCHEMA:
+        yield Line(Grade.ERROR, f"{file.name} has schema version {head.version}: this program knows {SCHEMA}")
+        return
+    yield Line(Grade.OK, f"{file.name} has {_size(file.stat().st_size)}, schema version {head.version}")
+    log = Path(f"{file}-wal")
+    if log.exists():
+        yield _log(log.name, log.stat().st_size)
+    damage = list(_each(file.parent, name, lambda connection: list(_pages(connection, name))))
+    yield from damage or [Line(Grade.OK, f"{file.name} is whole, says SQLite (quick_check)")]
+
+
+def _log(name: str, size: int) -> Line:
+    if size >= LARGE_LOG:
+        return Line(
+            Grade.WARNING,
+            f"{name} has {_size(size)}: some program keeps reading the file, or the disk is slow;"
+            " it shrinks when the server is stopped",
+        )
+    return Line(Grade.OK, f"{name} has {_size(size)}")
+
+
+def _pages(connection: sqlite3.Connection, name: str) -> Lines:
+    for finding in books.pages(connection, "quick_check", {name: "main"}):
+        yield Line(Grade.ERROR, f"{finding}; restore the three files from a backup")
+
+
+def _each(directory: Path, name: str, look: Callable[[sqlite3.Connection], list[Line]]) -> list[Line]:
+    """What there is to see in one file; that it cannot be opened, if so."""
+    try:
+        with alone(directory, name, in_use(directory)) as connection:
+            return look(connection)
+    except Unusable as error:
+        return [Line(Grade.ERROR, str(error))]
+    except sqlite3.Error as error:
+        return [Line(Grade.ERROR, f"{name}.db cannot be read: {error}")]
+
+
+def _together(directory: Path) -> Lines:
+    """Whether the three files are from the same server."""
+    datasets: list[str] = []
+
+    def look(connection: sqlite3.Connection) -> list[Line]:
+        datasets.extend(dataset for (dataset,) in connection.execute("SELECT dataset FROM identity"))
+        return []
+
+    for name in NAMES:
+        if not path(directory, name).exists() or _each(directory, name, look):
+            return  # said above already
+    if len(set(datasets)) == 1:
+        yield Line(Grade.OK, "the three files belong together")
+    else:
+        yield Line(
+            Grade.ERROR, "the three files do not belong together: restore all of them from the same backup"
+        )
+
+
+def answers(where: Door) -> Lines:
+    """Whether a server says something at this door; it is the server that speaks first."""
+    name = f"unix:{where}" if isinstance(where, str) else f"{where[0]}:{where[1]}"
+    try:
+        if isinstance(where, str):
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(PATIENCE)
+            try:
+                connection.connect(where)
+            except BaseException:
+                connection.close()
+                raise
+        else:
+            connection = socket.create_connection(where, PATIENCE)
+        with connection:
+            first = connection.recv(1024)
+    except TimeoutError:
+        yield Line(
+            Grade.WARNING,
+            f"door {name} says nothing within {PATIENCE:g} seconds: is it another program, or TLS?",
+        )
+    except OSError as error:
+        yield Line(Grade.ERROR, f"door {name} cannot be reached ({error.strerror or error})")
+    else:
+        if first:
+            yield Line(Grade.OK, f"door {name} answers, {_language(first)}")
+        else:
+            yield Line(Grade.ERROR, f"door {name} hangs up without a word")
+
+
+def _language(first: bytes) -> str:
+    if first.startswith(b"{"):
+        return "in JSON"
+    return "in DER" if first[0] >= 0x80 else "in text"
+
+
+def _size(number: int) -> str:
+    if number < 1024:
+        return f"{number} bytes"
+    value, units = number / 1024, ["KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value /= 1024
+        units.pop(0)
+    return f"{value:.1f} {units[0]}"

@@ -1,0 +1,87 @@
+"""C{chatctl}, the operator's program: one subcommand for each module listed in L{COMMANDS}."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from typing import Callable, Sequence
+
+from chat import __version__
+from chat.admin import audit, check
+from chat.admin.command import FINDINGS, UNUSABLE, Unusable
+
+#: Each has C{NAME}, C{SUMMARY}, C{DESCRIPTION}, C{configure(parser)} and C{run(arguments)}, which
+#: returns the exit status or raises L{Unusable}.
+COMMANDS = (audit, check)
+
+_DESCRIPTION = """\
+Looks after the data of a chat server. Nothing here needs the server to be
+stopped, unless the command says so.
+"""
+_EPILOG = """\
+exit status:
+  0  all is well
+  1  something was found; each finding is on a line of its own
+  2  wrong usage, or no such data; the reason is on standard error
+
+examples:
+  chatctl audit --data /var/lib/chat
+  chatctl check --data /var/lib/chat --door 127.0.0.1:5311
+
+"chatctl COMMAND --help" tells more about a command.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run C{chatctl} with these arguments (by default the program's own); returns the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that this terminal cannot show is no reason to stop.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as done:  # argparse has said what it had to say
+        return done.code if isinstance(done.code, int) else UNUSABLE
+    run: Callable[..., int] = arguments.run
+    try:
+        status = run(arguments)
+        sys.stdout.flush()
+        return status
+    except Unusable as error:
+        print(f"chatctl: {error}", file=sys.stderr)
+        return UNUSABLE
+    except BrokenPipeError:
+        # Whoever reads this has seen enough, which only a long list of findings can cause.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINDINGS
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        "chatctl",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"chatctl {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        one = commands.add_parser(
+            command.NAME,
+            help=command.SUMMARY,
+            description=command.DESCRIPTION,
+            formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.configure(one)
+        one.set_defaults(run=command.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

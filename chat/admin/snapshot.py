@@ -1,0 +1,256 @@
+"""One moment of the three files of a data directory, read without leaving a trace.
+
+SQLite may write even for a connection that only reads: it makes C{-wal} and
+C{-shm} files, brings the latter up to date, or removes them.  So how a file is
+opened depends on what there is beside it, see L{_open}.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import stat
+import sys
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Iterator, Mapping
+
+from chat.admin.command import Unusable
+from chat.store.files import APPLICATION, LOCK, NAMES, SCHEMA, Header, header, path
+
+#: How each file is called in SQL: C{messages.db} is the main one.
+ALIASES = {"messages": "main", "users": "users", "passwords": "passwords"}
+#: How often to begin anew before giving up.
+ATTEMPTS = 100
+
+#: What tells that a file was changed: inode, size, time.
+Signature = tuple[object, ...]
+
+
+def there(directory: Path) -> None:
+    """Make sure that there is such a directory.
+
+    @raise Unusable: there is not.
+    """
+    why = "is no directory"
+    try:
+        if stat.S_ISDIR(directory.stat().st_mode):
+            return
+    except FileNotFoundError:
+        why = "does not exist"
+    except OSError as error:
+        why = f"cannot be read ({error.strerror})"
+    raise Unusable(f"{directory} {why}: name the data directory of the server with --data.")
+
+
+def headers(directory: Path) -> dict[str, Header]:
+    """What each of the three files says it is.
+
+    @raise Unusable: there are no such files, they cannot be read, or they are of a later version.
+    """
+    there(directory)
+    found: dict[str, Header] = {}
+    for name in NAMES:
+        file = path(directory, name)
+        try:
+            head = header(file)
+        except FileNotFoundError:
+            raise Unusable(
+                f"{file} does not exist: name the data directory of the server with --data,"
+                " or restore the three files from a backup."
+            ) from None
+        except OSError as error:
+            raise Unusable(
+                f"{file} cannot be read ({error.strerror}): run this as the user that the server runs as."
+            ) from None
+        if head is None:
+            raise Unusable(f"{file} is no SQLite file: restore the three files from a backup.")
+        found[name] = head
+    if all(head.application != APPLICATION for head in found.values()):
+        raise Unusable(
+            f"The files in {directory} are not those of a chat server: name another directory with --data."
+        )
+    for name, head in found.items():
+        if head.application == APPLICATION and head.version > SCHEMA:
+            raise Unusable(
+                f"{path(directory, name)} was written by a newer version of the server (schema"
+                f" {head.version}, this program knows up to {SCHEMA}): use the chatctl of that version."
+            )
+    return found
+
+
+def is_running(directory: Path) -> bool:
+    """Whether a server is using this data directory. Changes nothing.
+
+    @raise Unusable: its lock cannot be looked at.
+    """
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise Unusable(
+            f"{directory / LOCK} cannot be read ({error.strerror}):"
+            " run this as the user that the server runs as."
+        ) from None
+    try:
+        # Shared: so two who look do not take each other for a server.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def in_use(directory: Path) -> bool:
+    """Whether a server has the files open, so that they are read by the rules it goes by.
+
+    One that has the lock, but nothing to do yet, has no file open.
+
+    @raise Unusable: its lock cannot be looked at.
+    """
+    return is_running(directory) and all(
+        Path(f"{path(directory, name)}{suffix}").exists() for name in NAMES for suffix in ("-wal", "-shm")
+    )
+
+
+def signature(directory: Path) -> Signature:
+    """What changes when anybody writes to files that are not in use."""
+    return tuple(_stat(Path(f"{path(directory, name)}{suffix}")) for name in NAMES for suffix in ("", "-wal"))
+
+
+@contextmanager
+def snapshot(directory: Path, shared: bool) -> Iterator[sqlite3.Connection]:
+    """A connection that sees all three files as they were at one and the same moment.
+
+    @param shared: what L{in_use} said just now. If it is false, what was read holds only if
+        the L{signature} is the same afterwards.
+    @raise Unusable: they cannot be opened, or accounts come and go too fast.
+    """
+    connection = _connected(directory, shared)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _connected(directory: Path, shared: bool) -> sqlite3.Connection:
+    try:
+        connection = _connect(directory, shared)
+        try:
+            if shared:
+                with closing(_connect(directory, shared)) as probe:
+                    together(connection, probe)
+            else:
+                _begin(connection)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.OperationalError as error:
+        raise Unusable(
+            f"The files in {directory} cannot be opened ({error}):"
+            " run this as the user that the server runs as."
+        ) from None
+    return connection
+
+
+@contextmanager
+def alone(directory: Path, name: str, shared: bool) -> Iterator[sqlite3.Connection]:
+    """A connection that sees just one of the files, as C{main}.
+
+    @param shared: see L{snapshot}.
+    """
+    with closing(_open({"main": path(directory, name)}, shared)) as connection:
+        yield connection
+
+
+def together(connection: sqlite3.Connection, probe: sqlite3.Connection) -> None:
+    """Begin a read transaction that sees the attached files at one and the same moment.
+
+    SQLite takes the snapshot of each file when that file is first read.  If neither users.db nor
+    passwords.db was changed until messages.db had its snapshot, that was the moment of all.
+
+    @param probe: another connection to the same files, to see whether they were changed.
+    @raise Unusable: they were, each time.
+    """
+    for _ in range(ATTEMPTS):
+        before = _versions(probe)
+        _begin(connection)
+        if _versions(probe) == before:
+            return
+        connection.execute("ROLLBACK")
+    raise Unusable("Accounts come and go too fast to be audited: try again when it is quieter.")
+
+
+def _versions(probe: sqlite3.Connection) -> list[int]:
+    return [
+        probe.execute(f"PRAGMA {alias}.data_version").fetchone()[0] for alias in ("users", "passwords")
+    ]
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Take the snapshots, that of messages.db last."""
+    connection.execute("BEGIN")
+    for alias in ("users", "passwords", "main"):
+        connection.execute(f"SELECT count(*) FROM {alias}.sqlite_schema").fetchone()
+
+
+def _connect(directory: Path, shared: bool) -> sqlite3.Connection:
+    return _open({alias: path(directory, name) for name, alias in ALIASES.items()}, shared)
+
+
+def _open(files: Mapping[str, Path], shared: bool) -> sqlite3.Connection:
+    """Open these files, under their names in SQL, so that nothing is made, changed or removed beside them.
+
+    While a server has them open, C{-wal} and C{-shm} are there, and reading by the rules leaves
+    them so.  A file without C{-wal}, or with an empty one, is all there is: it is read as one that
+    cannot change.  After a crash the C{-wal} counts, and C{-shm} is for the next start to bring up
+    to date; where a copy was made without it, SQLite shall not make one, but do without.
+    """
+    modes = dict.fromkeys(files, "")
+    alone = False
+    if not shared:
+        logged = {alias for alias, file in files.items() if _length(file, "-wal")}
+        alone = not all(Path(f"{files[alias]}-shm").exists() for alias in logged)
+        modes = {
+            alias: "&immutable=1" if alias not in logged else "&vfs=unix-none" if alone else "&readonly_shm=1"
+            for alias in files
+        }
+    uris = {alias: f"{file.absolute().as_uri()}?mode=ro{modes[alias]}" for alias, file in files.items()}
+    connection = sqlite3.connect(uris.pop("main"), uri=True, isolation_level=None)
+    try:
+        connection.text_factory = _text
+        if alone:
+            # Before the first look into any file: then SQLite keeps in memory what -shm is for.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        if sys.version_info >= (3, 12):
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA cache_size = -65536")
+        for alias, uri in uris.items():
+            connection.execute(f"ATTACH ? AS {alias}", (uri,))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _length(file: Path, suffix: str) -> int:
+    found = _stat(Path(f"{file}{suffix}"))
+    return 0 if found is None else found[1]
+
+
+def _stat(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _text(value: bytes) -> str:
+    """Text out of a file that may be damaged."""
+    return value.decode("utf-8", "backslashreplace")

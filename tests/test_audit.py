@@ -1,0 +1,987 @@
+"""Tests for C{chatctl audit}: it sees all that is wrong, and nothing where nothing is."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import io
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chat.admin import audit as auditing
+from chat.admin import books, snapshot
+from chat.admin.audit import Report, audit
+from chat.admin.command import Unusable
+from chat.admin.main import main
+from chat.ledger import LAWFUL, Account, State
+from chat.store.files import NAMES, DataDirectory, path, schemas
+from tests.world import PASSWORD, Onlooker, World, open_world
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Far more than anything here takes, so that a test fails rather than hangs.
+PATIENCE = 60.0
+
+ALICE, BOB, CAROL, DAVE = 1, 2, 3, 4
+#: The messages of L{inhabit}, by what became of them.
+WAITING, DELIVERED, REMOVED, RECALLED = 1, 2, 3, 4
+RETURNED, RETURNED_DELIVERED, RETURNED_REMOVED = 5, 6, 7
+TURNED, DEAD, TO_ONESELF, LAST = 8, 9, 10, 11
+
+
+def inhabit(world: World) -> None:
+    """Let people live there until a message is in each state there is."""
+    alice, bob, carol, dave = world.sign_up("alice", "bob", "carol", "dave")
+    world.send(alice, "bob")
+    world.send(alice, "bob", ref="c2", subject="hi", receipt=True)
+    world.confirm(bob, DELIVERED)
+    world.send(alice, "bob", ref="c3", subject="hi")
+    world.result(world.mailroom.remove(bob, [REMOVED]))
+    world.send(alice, "bob")
+    world.result(world.mailroom.remove(alice, [RECALLED]))
+    world.send(alice, "nobody")
+    world.send(alice, "nobody")
+    world.confirm(alice, RETURNED_DELIVERED)
+    world.send(alice, "nobody", ref="c7")
+    world.result(world.mailroom.remove(alice, [RETURNED_REMOVED]))
+    world.send(alice, "carol")
+    world.send(dave, "carol")
+    world.send(alice, "alice")
+    world.delete(dave)
+    world.delete(carol)
+    world.send(bob, "alice")
+    world.waiting(alice)
+
+
+@lru_cache
+def town() -> Path:
+    """The data directory of a server that was stopped, with messages in every state."""
+    place = Path(tempfile.mkdtemp(prefix="chat-audit-"))
+    atexit.register(shutil.rmtree, place, True)
+    world = World(place / "town")
+    inhabit(world)
+    world.close()
+    return world.path
+
+
+def names(report: Report) -> list[str]:
+    """The findings, in order."""
+    with report.findings as findings:
+        return findings.read().splitlines()
+
+
+def listing(directory: Path) -> list[tuple[object, ...]]:
+    """All there is to see of the files in a directory."""
+    seen: list[tuple[object, ...]] = [(directory.stat().st_mtime_ns,)]
+    for file in sorted(directory.iterdir()):
+        of = file.stat()
+        # The server's own -shm is memory, not storage: a reader notes there where it reads.
+        written = None if file.name.endswith("-shm") else (of.st_mtime_ns, file.read_bytes())
+        seen.append((file.name, of.st_ino, of.st_uid, of.st_mode, of.st_size, written))
+    return seen
+
+
+def called(*arguments: str) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of chatctl."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(arguments)
+    return status, out.getvalue(), err.getvalue()
+
+
+class CleanTests(SynchronousTestCase):
+    """Where all is well nothing is found, whatever moment it is looked at."""
+
+    def assertClean(self, directory: Path) -> Report:
+        """Nothing is found there, and nothing was changed by looking."""
+        before = listing(directory)
+        report = audit(directory, deep=True)
+        self.assertEqual(names(report), [])
+        self.assertEqual(report.number, 0)
+        self.assertEqual(listing(directory), before)
+        return report
+
+    def test_everyState(self) -> None:
+        """Messages in every lawful state, stopped in order: clean, and the sums are right."""
+        totals = self.assertClean(town()).totals
+        assert totals is not None
+        self.assertEqual(set(totals.states), LAWFUL)
+        self.assertEqual(
+            totals.states,
+            {
+                (State.WAITING, False): 3,
+                (State.WAITING, True): 2,
+                (State.DELIVERED, False): 1,
+                (State.DELIVERED, True): 1,
+                (State.REMOVED, False): 1,
+                (State.REMOVED, True): 1,
+                (State.RECALLED, False): 1,
+                (State.DEAD, True): 1,
+            },
+        )
+
+    def test_sums(self) -> None:
+        """A clean audit shows how many messages and accounts there are, and exits with 0."""
+        status, out, err = called("audit", "--data", str(town()))
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(
+            [line.split() for line in out.splitlines()],
+            [
+                ["11", "messages", "accepted"],
+                ["waiting", "5,", "2", "of", "them", "returned"],
+                ["delivered", "2,", "1", "of", "them", "returned"],
+                ["removed", "2,", "1", "of", "them", "returned"],
+                ["recalled", "1"],
+                ["dead", "1"],
+                ["4", "accounts", "ever", "made"],
+                ["active", "2"],
+                ["leaving", "0"],
+                ["deleted", "2"],
+                ["joining", "0"],
+                ["nothing", "unaccounted", "for"],
+            ],
+        )
+
+    def test_nothingYet(self) -> None:
+        """A server that nobody has used."""
+        world = open_world(self)
+        world.close()
+        self.assertClean(world.path)
+
+    def test_running(self) -> None:
+        """A server that runs, much of what it accepted still in the -wal files."""
+        world = open_world(self)
+        inhabit(world)
+        self.assertTrue(snapshot.in_use(world.path))
+        self.assertClean(world.path)
+
+    def test_runningIdle(self) -> None:
+        """A server that has the lock, but has not opened its files yet."""
+        copy = Path(self.mktemp())
+        shutil.copytree(town(), copy)
+        data = DataDirectory(copy, schemas())
+        data.open()
+        self.addCleanup(data.close)
+        self.assertTrue(snapshot.is_running(copy))
+        self.assertClean(copy)
+
+    def test_killed(self) -> None:
+        """A server that was killed: what the -wal files hold counts, and they stay."""
+        world = open_world(self)
+        inhabit(world)
+        copy = Path(self.mktemp())
+        world.kill(copy)
+        self.assertTrue((copy / "messages.db-wal").stat().st_size)
+        totals = self.assertClean(copy).totals
+        assert totals is not None
+        self.assertEqual(totals.number, LAST)
+
+    def test_killedInPlace(self) -> None:
+        """The same, with the -shm files that it left: they stay, too."""
+        world = open_world(self)
+        inhabit(world)
+        copy = Path(self.mktemp())
+        shutil.copytree(world.path, copy)
+        self.assertTrue((copy / "messages.db-shm").stat().st_size)
+        before = (copy / "messages.db-shm").read_bytes()
+        totals = self.assertClean(copy).totals
+        assert totals is not None
+        self.assertEqual(totals.number, LAST)
+        self.assertEqual((copy / "messages.db-shm").read_bytes(), before)
+
+    def test_emptyLog(self) -> None:
+        """An empty -wal file is neither removed nor missed."""
+        copy = Path(self.mktemp())
+        shutil.copytree(town(), copy)
+        (copy / "messages.db-wal").touch()
+        self.assertClean(copy)
+
+    def test_deletionCutShort(self) -> None:
+        """A deletion that is cut short after any of its commits leaves nothing unlawful."""
+        for left in range(20):
+            world = World(self.mktemp())
+            self.addCleanup(world.close)
+            inhabit(world)
+            world.sign_up("erin")
+            world.send(Account(BOB, "bob"), "erin")
+            world.pool.left = left
+            bob = Account(BOB, "bob")
+            done = world.start(world.accounts.delete(bob, PASSWORD, Onlooker(world, bob)))
+            world.settle()
+            copy = Path(self.mktemp())
+            world.kill(copy)
+            self.assertClean(copy)
+            if done.called:
+                break
+        self.assertGreater(left, 3)
+        self.assertTrue(done.called)
+
+    def test_signUpCutShort(self) -> None:
+        """A sign-up that is cut short after any of its commits leaves nothing unlawful."""
+        for left in range(20):
+            world = World(self.mktemp())
+            self.addCleanup(world.close)
+            world.pool.left = left
+            done = world.start(world.accounts.sign_up("alice", PASSWORD))
+            world.settle()
+            copy = Path(self.mktemp())
+            world.kill(copy)
+            self.assertClean(copy)
+            if done.called:
+                break
+        self.assertGreater(left, 2)
+        self.assertTrue(done.called)
+
+    def test_nameTakenAgain(self) -> None:
+        """A name that was deleted, and given to somebody else when the reservation was over."""
+        world = open_world(self, reserved=1000)
+        (alice,) = world.sign_up("alice")
+        world.delete(alice)
+        world.clock.advance(2)
+        world.sign_up("alice")
+        world.close()
+        self.assertClean(world.path)
+
+
+class DamageTests(SynchronousTestCase):
+    """Whatever is wrong is named, with its id and what it should be; and nothing else is."""
+
+    def setUp(self) -> None:
+        """A town of our own to damage."""
+        self.path = Path(self.mktemp())
+        shutil.copytree(town(), self.path)
+
+    def sql(self, file: str, *statements: str) -> None:
+        """Change one of the files with plain SQLite."""
+        connection = sqlite3.connect(path(self.path, file), isolation_level=None)
+        try:
+            for statement in statements:
+                connection.execute(statement)
+        finally:
+            connection.close()
+
+    def assertFound(self, *expected: str) -> None:
+        """These are the findings, and the exit status tells of them."""
+        self.assertEqual(names(audit(self.path)), list(expected))
+        status, out, err = called("audit", "--data", str(self.path))
+        self.assertEqual((status, err), (1, ""))
+        count = f"{len(expected)} finding{'s' if len(expected) > 1 else ''}"
+        self.assertEqual(out.splitlines(), [*expected, count])
+
+    def change(self, id: int, what: str) -> None:
+        """Change the row of one message."""
+        self.sql("messages", f"UPDATE ledger SET {what} WHERE id = {id}")
+
+    # --- ids ---
+
+    def test_rowsGone(self) -> None:
+        """Any row that is gone is named: the first, one in the middle, the last, several."""
+        for ids in ([REMOVED], [1, 2], [RECALLED, DEAD], [LAST], [1, TURNED, LAST], list(range(1, LAST + 1))):
+            shutil.rmtree(self.path)
+            shutil.copytree(town(), self.path)
+            listed = ",".join(map(str, ids))
+            self.sql("messages", f"DELETE FROM ledger WHERE id IN ({listed})", *RECOUNT)
+            self.assertFound(
+                *[f"message {id}: missing: it should be in the ledger, whatever became of it" for id in ids]
+            )
+
+    def test_longGap(self) -> None:
+        """A gap too long to be listed is named by its ends."""
+        self.patch(books, "LONGEST_LIST", 2)
+        self.sql("messages", "DELETE FROM ledger WHERE id IN (2, 3, 4, 6, 7)", *RECOUNT)
+        self.assertFound(
+            "messages 2 to 4: missing, 3 messages: they should be in the ledger, whatever became of them",
+            "message 6: missing: it should be in the ledger, whatever became of it",
+            "message 7: missing: it should be in the ledger, whatever became of it",
+        )
+
+    def test_idsNotGivenOut(self) -> None:
+        """An id beyond the last one given out, and one before the first, cannot be."""
+        self.change(REMOVED, "id = 100")
+        self.change(RECALLED, "id = -1")
+        self.assertFound(
+            "message 3: missing: it should be in the ledger, whatever became of it",
+            "message 4: missing: it should be in the ledger, whatever became of it",
+            "message -1: this id was never given out: it should be 1 to 11",
+            "message 100: this id was never given out: it should be 1 to 11",
+        )
+
+    def test_counterTooLow(self) -> None:
+        """The counter has lost count."""
+        self.sql("messages", "UPDATE counters SET id = 10")
+        self.assertFound("message 11: this id was never given out: it should be 1 to 10")
+
+    def test_noCounter(self) -> None:
+        """The counters are gone."""
+        self.sql("messages", "DELETE FROM counters")
+        self.assertFound("messages.db: table counters has no rows: it should have one")
+
+    # --- states ---
+
+    def test_noState(self) -> None:
+        """A state that there is not."""
+        self.change(DELIVERED, "state = 7")
+        self.assertFound(f"message {DELIVERED}: state 7 is none: it should be 0 to 4")
+
+    def test_waitingAgain(self) -> None:
+        """A delivered message made to wait again: it was settled, and the count is one short."""
+        self.change(DELIVERED, "state = 0, settled = 5")
+        self.assertFound(
+            f"message {DELIVERED}: waiting, but settled at 5: it should not be settled yet",
+            f"mailbox of account {BOB}: says that 1 wait: it should say 2",
+        )
+
+    def test_deliveredUnsettled(self) -> None:
+        """A waiting message made delivered by hand."""
+        self.change(WAITING, "state = 1")
+        self.assertFound(
+            f"message {WAITING}: delivered, but never settled: it should say when",
+            f"mailbox of account {BOB}: says that 1 wait: it should say 0",
+        )
+
+    def test_contentGone(self) -> None:
+        """The body of a message that should still have one is gone, in each such state."""
+        for id, name in ((WAITING, "waiting"), (DELIVERED, "delivered"), (DEAD, "dead")):
+            self.change(id, "body = NULL")
+            self.assertFound(f"message {id}: {name}, but its body is gone: it should be there")
+            self.change(id, "body = 'hello'")
+
+    def test_contentThere(self) -> None:
+        """Body or subject of a message that should have none is still there."""
+        for what in ("body", "subject"):
+            for id, name in ((REMOVED, "removed"), (RECALLED, "recalled")):
+                self.change(id, f"{what} = 'secret'")
+                self.assertFound(f"message {id}: {name}, but its content is there: it should be gone")
+                self.change(id, f"{what} = NULL")
+
+    def test_unlawfulPair(self) -> None:
+        """Recalled, but returned; dead, but not returned."""
+        self.change(RECALLED, "code = 'unknown-recipient', addressee = 'x', recipient = sender")
+        self.change(DEAD, "code = NULL, addressee = NULL")
+        self.assertFound(
+            f"message {RECALLED}: recalled, but has the code 'unknown-recipient': that is no lawful pair",
+            f"message {DEAD}: dead, but has no code: that is no lawful pair",
+        )
+
+    def test_unknownCode(self) -> None:
+        """A code that the server has no note for; what is printed of it does no harm to a terminal."""
+        self.change(RETURNED, "code = 'x' || char(27)")
+        self.assertFound(
+            f"message {RETURNED}: code 'x\\x1b' is not known:"
+            " it should be one of ('account-deleted', 'unknown-recipient')"
+        )
+
+    def test_codeAndAddressee(self) -> None:
+        """Code and addressee come together."""
+        self.change(RETURNED, "addressee = NULL")
+        self.change(DELIVERED, "addressee = 'x'")
+        self.assertFound(
+            f"message {DELIVERED}: has an addressee, but no code: it should have both",
+            f"message {RETURNED}: has a code, but no addressee: it should have both",
+        )
+
+    def test_returnedToAnother(self) -> None:
+        """A message that came back is with its sender."""
+        self.change(RETURNED_REMOVED, f"recipient = {BOB}")
+        self.assertFound(
+            f"message {RETURNED_REMOVED}: came back ('unknown-recipient'), but to account {BOB}:"
+            f" it should be with its sender, account {ALICE}"
+        )
+
+    def test_deadWithoutNeed(self) -> None:
+        """A message is dead only if its sender is gone."""
+        self.change(DEAD, f"sender = {ALICE}, recipient = {ALICE}")
+        self.assertFound(
+            f"message {DEAD}: dead, but its sender, account {ALICE}, exists: it should wait there"
+        )
+
+    def test_refAndDigest(self) -> None:
+        """A ref has its digest, and a digest its ref."""
+        self.change(DELIVERED, "digest = NULL")
+        self.change(REMOVED, "ref = NULL")
+        self.assertFound(
+            *[
+                f"message {id}: has only one of ref and digest: it should have both or none"
+                for id in (DELIVERED, REMOVED)
+            ]
+        )
+
+    def test_receipt(self) -> None:
+        """A receipt is wanted or not."""
+        self.change(DELIVERED, "receipt = 2")
+        self.assertFound(f"message {DELIVERED}: receipt 2 is none: it should be 0 or 1")
+
+    # --- positions ---
+
+    def test_samePosition(self) -> None:
+        """Two messages at one position are both named."""
+        self.change(DELIVERED, "position = 1")
+        self.assertFound(
+            *[
+                f"message {id}: another one is at position 1, too: it should be alone there"
+                for id in (WAITING, DELIVERED)
+            ]
+        )
+
+    def test_positionNotGivenOut(self) -> None:
+        """A position is one that was given out; the counter has not lost count."""
+        self.change(WAITING, "position = 0")
+        self.change(REMOVED, "position = 99")
+        self.assertFound(
+            f"message {WAITING}: position 0 was never given out: it should be 1 to 12",
+            f"message {REMOVED}: position 99 was never given out: it should be 1 to 12",
+        )
+
+    # --- accounts of messages ---
+
+    def test_unknownSender(self) -> None:
+        """A sender is somebody who exists, or existed."""
+        self.change(WAITING, "sender = 77")
+        self.assertFound(
+            f"message {WAITING}: sender, account 77, does not exist: it should be in users.db"
+        )
+
+    def test_waitingForNobody(self) -> None:
+        """Nothing is in the mailbox of an account that does not exist, or no more."""
+        self.change(WAITING, "recipient = 77")
+        self.change(DELIVERED, f"recipient = {CAROL}")
+        self.sql("messages", *RECOUNT)
+        self.assertFound(
+            f"message {WAITING}: waiting in the mailbox of account 77, which does not exist:"
+            " it should be with its sender, or dead",
+            f"message {DELIVERED}: delivered in the mailbox of account {CAROL}, which is deleted:"
+            " it should be with its sender, or dead",
+            "mailbox of account 77: there is no such account: it should be in users.db",
+        )
+
+    def test_unknownRecipient(self) -> None:
+        """A message that has left all mailboxes still belongs to somebody who existed."""
+        self.change(RECALLED, "recipient = 77")
+        self.assertFound(
+            f"message {RECALLED}: recipient, account 77, does not exist: it should be in users.db"
+        )
+
+    def test_accountGone(self) -> None:
+        """The row of an account is gone: whatever belongs to it is named."""
+        self.sql("users", f"DELETE FROM accounts WHERE id = {BOB}")
+        gone = "does not exist: it should be in users.db"
+        boxed = "which does not exist: it should be with its sender, or dead"
+        self.assertFound(
+            f"message {WAITING}: waiting in the mailbox of account {BOB}, {boxed}",
+            f"message {DELIVERED}: delivered in the mailbox of account {BOB}, {boxed}",
+            f"message {REMOVED}: recipient, account {BOB}, {gone}",
+            f"message {RECALLED}: recipient, account {BOB}, {gone}",
+            f"message {LAST}: sender, account {BOB}, {gone}",
+            f"mailbox of account {BOB}: there is no such account: it should be in users.db",
+            f"password of account {BOB}: belongs to an account that does not exist: it should be gone",
+        )
+
+    # --- mailboxes ---
+
+    def test_falseCounts(self) -> None:
+        """A count that is too high, one that is too low, one that is gone."""
+        self.sql("messages", f"UPDATE mailboxes SET waiting = 9 WHERE account = {ALICE}")
+        self.assertFound(f"mailbox of account {ALICE}: says that 9 wait: it should say 4")
+        self.sql("messages", f"UPDATE mailboxes SET waiting = 0 WHERE account = {ALICE}")
+        self.assertFound(f"mailbox of account {ALICE}: says that 0 wait: it should say 4")
+        self.sql("messages", f"DELETE FROM mailboxes WHERE account = {ALICE}")
+        self.assertFound(f"mailbox of account {ALICE}: says that 0 wait: it should say 4")
+
+    def test_countOfNothing(self) -> None:
+        """A count for somebody for whom nothing waits."""
+        self.sql("messages", f"UPDATE mailboxes SET waiting = 2 WHERE account = {CAROL}")
+        self.assertFound(f"mailbox of account {CAROL}: says that 2 wait: it should say 0")
+
+    def test_offered(self) -> None:
+        """Nothing can have been shown that was not there."""
+        self.sql("messages", f"UPDATE mailboxes SET offered = 13 WHERE account = {ALICE}")
+        self.assertFound(
+            f"mailbox of account {ALICE}: offered up to position 13: it should be 0 to 12"
+        )
+
+    # --- accounts ---
+
+    def test_passwordGone(self) -> None:
+        """An account without a password."""
+        self.sql("passwords", f"DELETE FROM passwords WHERE account = {BOB}")
+        self.assertFound(f"account {BOB}: has no password: it should have one in passwords.db")
+
+    def test_passwordOfNobody(self) -> None:
+        """A password without an account."""
+        self.sql("passwords", f"INSERT INTO passwords VALUES (99, 'x'), ({CAROL}, 'x')")
+        self.assertFound(
+            f"password of account {CAROL}: belongs to a deleted account: it should be gone",
+            "password of account 99: belongs to an account that does not exist: it should be gone",
+        )
+
+    def test_accountStates(self) -> None:
+        """A state that there is not, and a date that does not belong to the state."""
+        self.sql(
+            "users",
+            f"UPDATE accounts SET freed = 5 WHERE id = {ALICE}",
+            f"UPDATE accounts SET freed = NULL WHERE id = {CAROL}",
+            "INSERT INTO accounts VALUES (5, 'erin', 9, 1, NULL), (-5, 'frank', 3, 1, NULL)",
+        )
+        self.assertFound(
+            "account -5: this id was never given out: it should be 1 or more",
+            f"account {ALICE}: active, but freed at 5: it should not be freed",
+            f"account {CAROL}: deleted, but not freed: it should say when",
+            "account 5: state 9 is none: it should be 0 to 3",
+        )
+
+    def test_sameName(self) -> None:
+        """Two accounts of one name, which the index would have prevented."""
+        self.sql("users", "DROP INDEX accounts_name", f"UPDATE accounts SET name = 'bob' WHERE id = {ALICE}")
+        self.assertFound(
+            "users.db: index accounts_name is missing: it should be there",
+            f"account {ALICE}: another one is called bob, too: it should be alone with its name",
+            f"account {BOB}: another one is called bob, too: it should be alone with its name",
+        )
+
+    def test_accountIdsGivenTwice(self) -> None:
+        """SQLite's own count of accounts has gone back, so an id could be given twice."""
+        self.sql("users", "UPDATE sqlite_sequence SET seq = 3")
+        self.assertFound("account 4: the last id given out is said to be 3: it should be 4 or more")
+
+    # --- files ---
+
+    def test_mixedFiles(self) -> None:
+        """A file of another server."""
+        other = open_world(self)
+        other.close()
+        shutil.copy(path(other.path, "passwords"), self.path)
+        findings = names(audit(self.path))
+        self.assertEqual(
+            findings,
+            [
+                "messages.db, users.db, passwords.db: the datasets differ:"
+                " the three files should be from the same server and the same backup",
+                f"account {ALICE}: has no password: it should have one in passwords.db",
+                f"account {BOB}: has no password: it should have one in passwords.db",
+            ],
+        )
+
+    def test_noIdentity(self) -> None:
+        """A file that does not say what it belongs to."""
+        self.sql("users", "DELETE FROM identity")
+        self.assertFound("users.db: table identity has no rows: it should have one")
+
+    def test_labels(self) -> None:
+        """A file that says it is something else, or of a version that there is not."""
+        self.sql("users", "PRAGMA application_id = 5")
+        self.sql("passwords", "PRAGMA user_version = 0")
+        self.assertFound(
+            "passwords.db: schema version 0 is none: it should be 1",
+            "users.db: application id 0x5 is not that of a chat server: it should be 0x63686174",
+        )
+
+    def test_schema(self) -> None:
+        """A table that was altered, and one that should not be there."""
+        self.sql("messages", "ALTER TABLE mailboxes ADD COLUMN x INTEGER", "CREATE TABLE y (z)")
+        self.assertFound(
+            "messages.db: table mailboxes was altered: it should be as the server made it",
+            "messages.db: table y is unknown: it should not be there",
+        )
+
+    def test_tableGone(self) -> None:
+        """A table is gone: what cannot be proven without it is said, and the rest is looked at."""
+        self.sql("messages", "DROP TABLE mailboxes", "DELETE FROM ledger WHERE id = 2")
+        self.assertFound(
+            "messages.db: table mailboxes is missing: it should be there",
+            "message 2: missing: it should be in the ledger, whatever became of it",
+            "not proven: The counts of the mailboxes are true, and each belongs to somebody."
+            " (no such table: mailboxes)",
+        )
+
+    def test_doubledRef(self) -> None:
+        """A ref that was accepted twice, which the index would have prevented."""
+        self.sql("messages", "DROP INDEX ledger_ref")
+        self.change(REMOVED, "ref = 'c2'")
+        findings = names(audit(self.path))
+        self.assertEqual(findings[0], "messages.db: index ledger_ref is missing: it should be there")
+        self.assertEqual(
+            findings[1],
+            f"message {REMOVED}: has the same sender, account {ALICE}, and the same ref as"
+            f" message {DELIVERED}: it should not have been accepted again",
+        )
+
+    def test_indexIncomplete(self) -> None:
+        """A waiting message that its index does not have would never be delivered: it is named."""
+        self.sql(
+            "messages",
+            "PRAGMA writable_schema = ON",
+            "CREATE TEMP TABLE kept AS SELECT * FROM sqlite_schema WHERE name = 'ledger_waiting'",
+            "DELETE FROM sqlite_schema WHERE name = 'ledger_waiting'",
+            "PRAGMA writable_schema = RESET",
+            f"UPDATE ledger SET state = 0, settled = NULL WHERE id = {DELIVERED}",
+            "PRAGMA writable_schema = ON",
+            "INSERT INTO sqlite_schema SELECT * FROM kept",
+            "PRAGMA writable_schema = RESET",
+        )
+        self.assertFound(
+            "messages.db: index ledger_waiting has 5 entries: it should have 6;"
+            " stop the server and rebuild it with sqlite3 (REINDEX ledger_waiting)",
+            f"message {DELIVERED}: is not in index ledger_waiting: it should be",
+        )
+        deep = names(audit(self.path, deep=True))
+        self.assertIn(f"messages.db: damaged: row {DELIVERED} missing from index ledger_waiting", deep)
+
+    def test_truncated(self) -> None:
+        """A file whose end is cut off."""
+        for name in NAMES:
+            file = path(self.path, name)
+            whole = file.read_bytes()
+            file.write_bytes(whole[: len(whole) // 2])
+            status, out, err = called("audit", "--data", str(self.path))
+            self.assertEqual((status, err), (1, ""))
+            self.assertIn(f"{name}.db: damaged: ", out)
+            file.write_bytes(whole)
+        self.assertEqual(names(audit(self.path)), [])
+
+    def test_pageDestroyed(self) -> None:
+        """A page of junk anywhere in any file is found, and the file is named; at the latest by --deep."""
+        for name in NAMES:
+            file = path(self.path, name)
+            whole = file.read_bytes()
+            for start in range(0, len(whole), 4096):
+                skipped = 100 if start == 0 else 0  # the header itself has tests of its own
+                junk = b"\xa5" * (4096 - skipped)
+                file.write_bytes(whole[: start + skipped] + junk + whole[start + 4096 :])
+                status, out, err = called("audit", "--deep", "--data", str(self.path))
+                self.assertEqual((status, err), (1, ""), (name, start))
+                self.assertIn(f"{name}.db: damaged: ", out, (name, start))
+                self.assertNotIn("Traceback", out)
+            file.write_bytes(whole)
+
+    def test_running(self) -> None:
+        """Damage is found while the server runs, too."""
+        world = World(self.path)
+        self.addCleanup(world.close)
+        world.send(Account(ALICE, "alice"), "bob")
+        self.sql("messages", f"DELETE FROM ledger WHERE id = {REMOVED}")
+        self.assertTrue(snapshot.in_use(self.path))
+        self.assertFound(
+            f"message {REMOVED}: missing: it should be in the ledger, whatever became of it"
+        )
+
+    def test_nothingSecret(self) -> None:
+        """No subject, no body and no hash is in what is printed, however damaged the rows are."""
+        self.sql(
+            "messages",
+            "UPDATE ledger SET subject = 'SECRET', body = 'SECRET', state = 3, code = 'x', recipient = 99",
+        )
+        self.sql("passwords", "UPDATE passwords SET account = account + 90, hash = 'SECRET'")
+        status, out, err = called("audit", "--deep", "--data", str(self.path))
+        self.assertEqual(status, 1)
+        self.assertGreater(len(out.splitlines()), LAST)
+        self.assertNotIn("SECRET", out + err)
+
+
+#: Makes the counts of the mailboxes true again.
+RECOUNT = (
+    "INSERT OR IGNORE INTO mailboxes SELECT DISTINCT recipient, 0, 0 FROM ledger WHERE state = 0",
+    "UPDATE mailboxes SET waiting ="
+    " (SELECT count(*) FROM ledger WHERE state = 0 AND recipient = mailboxes.account)",
+)
+
+
+class UnusableTests(SynchronousTestCase):
+    """Where there is nothing to audit, one line says why, and the exit status is 2."""
+
+    def setUp(self) -> None:
+        """A town of our own to spoil."""
+        self.path = Path(self.mktemp())
+        shutil.copytree(town(), self.path)
+
+    def assertUnusable(self, directory: Path, *words: str) -> None:
+        """One line on standard error, with these words in it."""
+        status, out, err = called("audit", "--data", str(directory))
+        self.assertEqual((status, out), (2, ""))
+        self.assertEqual(err.count("\n"), 1, err)
+        for word in ("chatctl: ", *words):
+            self.assertIn(word, err)
+
+    def test_noDirectory(self) -> None:
+        """There is no such directory, or it is none."""
+        self.assertUnusable(self.path / "x", "x does not exist", "--data")
+        self.assertUnusable(self.path / "users.db", "users.db is no directory", "--data")
+        self.assertUnusable(self.path / "users.db" / "x", "cannot be read (Not a directory)", "--data")
+
+    def test_noFile(self) -> None:
+        """One of the files is missing, or all of them are."""
+        for name in NAMES:
+            os.rename(path(self.path, name), self.path / "away")
+            self.assertUnusable(self.path, f"{name}.db does not exist", "backup")
+            os.rename(self.path / "away", path(self.path, name))
+        empty = self.path / "empty"
+        empty.mkdir()
+        self.assertUnusable(empty, "does not exist")
+        self.assertEqual(list(empty.iterdir()), [])
+
+    def test_noDatabase(self) -> None:
+        """A file that SQLite did not write, or too little of one."""
+        whole = path(self.path, "users").read_bytes()
+        for content in (b"", b"hello", b"x" * 5000, whole[:99]):
+            path(self.path, "users").write_bytes(content)
+            self.assertUnusable(self.path, "users.db is no SQLite file", "backup")
+
+    def test_otherProgram(self) -> None:
+        """Files of another program that happen to have these names."""
+        for name in NAMES:
+            connection = sqlite3.connect(path(self.path, name))
+            connection.execute("PRAGMA application_id = 0")
+            connection.close()
+        self.assertUnusable(self.path, "not those of a chat server", "--data")
+
+    def test_newer(self) -> None:
+        """A file of a later version, which this program cannot judge."""
+        for name in NAMES:
+            for version in (2, 1):
+                connection = sqlite3.connect(path(self.path, name))
+                connection.execute(f"PRAGMA user_version = {version}")
+                connection.close()
+                if version == 2:
+                    self.assertUnusable(self.path, f"{name}.db was written by a newer version", "schema 2")
+
+    def test_forbidden(self) -> None:
+        """A directory or a file that this user may not read."""
+
+        def forbidden(*_: object) -> Any:
+            raise PermissionError(13, "Permission denied")
+
+        self.patch(snapshot, "header", forbidden)
+        self.assertUnusable(self.path, "cannot be read (Permission denied)", "as the user")
+        self.patch(Path, "stat", forbidden)
+        self.assertUnusable(self.path, "cannot be read (Permission denied)", "--data")
+
+    def test_lockForbidden(self) -> None:
+        """A lock that this user may not look at."""
+        os.unlink(self.path / "lock")
+        os.symlink("lock", self.path / "lock")
+        self.assertUnusable(self.path, "lock cannot be read", "as the user")
+
+    def test_usage(self) -> None:
+        """A command or an option that there is not."""
+        for arguments in ([], ["x"], ["audit", "--x"], ["audit", "x"], ["audit", "--data"]):
+            status, out, err = called(*arguments)
+            self.assertEqual((status, out), (2, ""))
+            self.assertIn("usage: chatctl", err)
+
+    def test_help(self) -> None:
+        """Help is at hand, for the program and for each command."""
+        for arguments, word in (
+            (["--help"], "exit status:"),
+            (["audit", "--help"], "--deep"),
+            (["check", "--help"], "--door"),
+            (["--version"], "chatctl 0"),
+        ):
+            status, out, err = called(*arguments)
+            self.assertEqual((status, err), (0, ""))
+            self.assertIn(word, out)
+
+
+class _Interrupted:
+    """A connection between whose snapshots something happens."""
+
+    def __init__(self, connection: sqlite3.Connection, happen: Any) -> None:
+        self._connection = connection
+        self._happen = happen
+
+    def execute(self, statement: str) -> sqlite3.Cursor:
+        """Read; just before messages.db is, it happens."""
+        if "main.sqlite_schema" in statement:
+            self._happen()
+        return self._connection.execute(statement)
+
+
+class MomentTests(SynchronousTestCase):
+    """What is judged is one moment of all three files, however busy the server is."""
+
+    def setUp(self) -> None:
+        """A server, and two connections that read."""
+        self.world = open_world(self)
+        self.alice, self.bob = self.world.sign_up("alice", "bob")
+        self.world.send(self.alice, "bob")
+        self.connection = snapshot._connect(self.world.path, True)
+        self.addCleanup(self.connection.close)
+        self.probe = snapshot._connect(self.world.path, True)
+        self.addCleanup(self.probe.close)
+
+    def findings(self) -> list[str]:
+        """What the connection sees."""
+        totals = books.totals(self.connection)
+        return [line for check in books.CHECKS for line in check(self.connection, totals)]
+
+    def join(self) -> None:
+        """Somebody signs up and writes."""
+        (erin,) = self.world.sign_up("erin")
+        self.world.send(erin, "bob")
+
+    def test_accountBetween(self) -> None:
+        """Somebody new writes between the snapshots of users.db and messages.db: they are taken again."""
+        happenings = [self.join]
+        torn = _Interrupted(self.connection, lambda: happenings.pop()() if happenings else None)
+        snapshot.together(torn, self.probe)  # type: ignore[arg-type]
+        self.assertEqual(happenings, [])
+        self.assertEqual(self.findings(), [])
+
+    def test_tornOtherwise(self) -> None:
+        """The same, taken as they come: it is a moment that never was, and looks like damage."""
+        snapshot._begin(_Interrupted(self.connection, self.join))  # type: ignore[arg-type]
+        self.assertEqual(
+            self.findings(), ["message 2: sender, account 3, does not exist: it should be in users.db"]
+        )
+
+    def test_messagesBetween(self) -> None:
+        """Messages alone may come in between: they do not touch the accounts."""
+        times: list[int] = []
+
+        def send() -> None:
+            times.append(1)
+            self.world.send(self.alice, "bob")
+
+        snapshot.together(_Interrupted(self.connection, send), self.probe)  # type: ignore[arg-type]
+        self.assertEqual(len(times), 1)
+        self.assertEqual(self.findings(), [])
+
+    def test_never(self) -> None:
+        """Accounts that come and go each time: the audit gives up, and says so."""
+        self.patch(snapshot, "ATTEMPTS", 3)
+        number = iter(range(10))
+        torn = _Interrupted(self.connection, lambda: self.world.sign_up(f"user{next(number)}"))
+        with self.assertRaises(Unusable):
+            snapshot.together(torn, self.probe)  # type: ignore[arg-type]
+        self.assertEqual(next(number), 3)
+
+    def test_changedMeanwhile(self) -> None:
+        """Files of a server that did not run, changed while they were read, are read again."""
+        copy = Path(self.mktemp())
+        shutil.copytree(town(), copy)
+        examine = auditing._examine
+        times: list[int] = []
+
+        def slow(connection: sqlite3.Connection, report: Report, deep: bool) -> None:
+            times.append(1)
+            if len(times) == 1:
+                report.add(["a page that was only half written"])
+                world = World(copy)
+                world.send(Account(ALICE, "alice"), "bob")
+                world.close()
+            examine(connection, report, deep)
+
+        self.patch(auditing, "_examine", slow)
+        report = audit(copy)
+        self.assertEqual(names(report), [])
+        self.assertEqual(len(times), 2)
+        assert report.totals is not None
+        self.assertEqual(report.totals.number, LAST + 1)
+
+    def test_changedForEver(self) -> None:
+        """Files that something other than a server keeps changing cannot be judged."""
+        copy = Path(self.mktemp())
+        shutil.copytree(town(), copy)
+
+        def slow(*_: object) -> None:
+            with open(path(copy, "users"), "ab") as file:
+                file.write(b"x")
+
+        self.patch(auditing, "_examine", slow)
+        with self.assertRaises(Unusable):
+            audit(copy)
+
+    def test_busy(self) -> None:
+        """A server with people who sign up, write, read and leave all the time: always clean."""
+        copy = Path(self.mktemp()).absolute()
+        busy = subprocess.Popen(
+            [sys.executable, "-c", _BUSY, str(copy)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert busy.stdout is not None
+        self.addCleanup(busy.communicate)
+        self.addCleanup(busy.kill)
+        self.assertEqual(busy.stdout.readline(), "ready\n")
+        seen = set()
+        for _ in range(15):
+            report = audit(copy)
+            self.assertEqual(names(report), [])
+            assert report.totals is not None
+            seen.add(report.totals.number)
+        self.assertEqual(busy.poll(), None)
+        self.assertGreater(len(seen), 1)
+
+
+_BUSY = """
+import itertools, select, sys
+from tests.world import World
+world = World(sys.argv[1], reserved=0)
+for number in itertools.count():
+    alice, bob = world.sign_up(f"alice{number}", f"bob{number}")
+    ids = [world.send(alice, name).id for name in (bob.name, "nobody", bob.name, f"bob{number - 1}")]
+    world.confirm(bob, ids[0])
+    world.delete(bob)
+    if not number:
+        print("ready", flush=True)
+    if select.select([sys.stdin], [], [], 0)[0]:
+        break
+"""
+
+
+class ProgramTests(SynchronousTestCase):
+    """The program itself, started as an operator does."""
+
+    def chatctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run it."""
+        return subprocess.run(
+            [sys.executable, "-m", "chat.admin.main", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+
+    def test_exitStatus(self) -> None:
+        """0 where all is well, 1 with findings, 2 where there is no data."""
+        copy = Path(self.mktemp()).absolute()
+        shutil.copytree(town(), copy)
+        done = self.chatctl("audit", "--data", str(copy))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertTrue(done.stdout.endswith("nothing unaccounted for\n"))
+        connection = sqlite3.connect(path(copy, "messages"))
+        with connection:
+            connection.execute("DELETE FROM ledger WHERE id = 6")
+        connection.close()
+        done = self.chatctl("audit", "--data", str(copy))
+        self.assertEqual((done.returncode, done.stderr), (1, ""))
+        self.assertIn("message 6: missing", done.stdout)
+        done = self.chatctl("audit", "--data", str(copy / "x"))
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertEqual(done.stderr.count("\n"), 1)
+
+    def test_readerGone(self) -> None:
+        """Whoever reads the findings may stop reading: no traceback."""
+        copy = Path(self.mktemp()).absolute()
+        shutil.copytree(town(), copy)
+        connection = sqlite3.connect(path(copy, "messages"))
+        with connection:
+            connection.execute("UPDATE counters SET id = 90000")
+        connection.close()
+        command = [sys.executable, "-m", "chat.admin.main", "audit", "--data", str(copy)]
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as running:
+            assert running.stdout is not None and running.stderr is not None
+            self.assertIn("message 12: missing", running.stdout.readline())
+            running.stdout.close()
+            self.assertEqual(running.stderr.read(), "")
+            self.assertEqual(running.wait(PATIENCE), 1)
