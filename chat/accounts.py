@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import Enum
 from functools import lru_cache
 from typing import Protocol, Sequence
@@ -111,6 +112,8 @@ class Accounts:
         self._mailroom = mailroom
         self._directory = directory
         self.registration = registration
+        # Sign-ups that failed when there was no room even to undo them, by name.
+        self._left_over: dict[str, Account] = {}
 
     async def offer(self, name: str) -> bool:
         """Whether this prepared name, unknown so far, may be signed up now. False: ask for the password.
@@ -134,15 +137,25 @@ class Accounts:
             faster), C{name-reserved}, C{slow-down}, C{storage-full}.
         """
         chosen = new_password(password)
+        if name in self._left_over:
+            await self._abandon(self._left_over[name])
         account = await self._users.join(name)
         try:
+            # An account that exists has a password.
             await self._passwords.set(account.id, chosen)
-        except BaseException:
-            await self._users.abandon(account)
+            await self._users.activate(account)
+        except Exception:
+            self._left_over[name] = account
+            with suppress(Refusal):
+                await self._abandon(account)
             raise
-        # An account that exists has a password.
-        await self._users.activate(account)
         return account
+
+    async def _abandon(self, account: Account) -> None:
+        """Undo a sign-up that is not complete."""
+        await self._passwords.remove(account.id)
+        await self._users.abandon(account)
+        self._left_over.pop(account.name, None)
 
     async def log_in(self, name: str, password: str) -> Account:
         """The account of this prepared name, if this is its password.
@@ -162,10 +175,14 @@ class Accounts:
         """Replace the password.
 
         @raise chat.errors.Refusal: C{bad-password}, C{wrong-password}, C{slow-down}, C{storage-full}.
+        @raise FatalError: C{account-gone}, another session has deleted the account meanwhile.
         """
         chosen = new_password(new)
         await self._check(account, password)
         await self._passwords.set(account.id, chosen)
+        if await self._users.find(account.name) != account:
+            await self._passwords.remove(account.id)
+            raise _gone()
 
     async def delete(self, account: Account, password: str, session: Resident) -> None:
         """Delete the account: its waiting messages turn round, its name becomes reserved.
@@ -175,10 +192,13 @@ class Accounts:
 
         @param session: the one that asked; the account's other sessions end.
         @raise chat.errors.Refusal: C{wrong-password}, C{slow-down}, C{storage-full}.
+        @raise FatalError: C{account-gone}, another session has deleted the account meanwhile.
         """
         await self._check(account, password)
         if not await self._users.leave(account):
-            raise FatalError(Code.ACCOUNT_GONE, "This account no longer exists.")
+            # Another session was faster; or there was no room to complete it, and now there may be.
+            await self._finish(account)
+            raise _gone()
         others: Sequence[Resident] = self._directory.sessions(account.id)
         for other in others:
             if other is not session:
@@ -191,8 +211,7 @@ class Accounts:
         for account in leaving:
             await self._finish(account)
         for account in joining:
-            await self._passwords.remove(account.id)
-            await self._users.abandon(account)
+            await self._abandon(account)
 
     async def _finish(self, account: Account) -> None:
         await self._mailroom.turn_round(account)
@@ -205,6 +224,10 @@ class Accounts:
         right = await self._passwords.verify(account.id if account else None, prepared or b"")
         if not right or prepared is None:
             raise _wrong()
+
+
+def _gone() -> FatalError:
+    return FatalError(Code.ACCOUNT_GONE, "This account no longer exists.")
 
 
 def _wrong() -> Refusal:

@@ -18,7 +18,17 @@ from chat.ports import Peer
 class Feed:
     """One session's view of its mailbox."""
 
-    __slots__ = ("_account", "_mailroom", "_more", "_offered", "_peer", "_position", "_reading", "live")
+    __slots__ = (
+        "_account",
+        "_mailroom",
+        "_more",
+        "_offered",
+        "_peer",
+        "_position",
+        "_reading",
+        "_stopped",
+        "live",
+    )
 
     def __init__(self, account: Account, mailroom: Mailroom, peer: Peer, offered: int) -> None:
         """Show C{peer} what waits for C{account}.
@@ -32,6 +42,7 @@ class Feed:
         self._position = 0  # everything up to here was shown
         self._more = True  # the store has, or may have, messages behind that position
         self._reading = False
+        self._stopped = False
         self.live = False
 
     def push(self, letters: Sequence[Letter]) -> None:
@@ -51,7 +62,7 @@ class Feed:
 
     def drained(self) -> None:
         """The peer can take more."""
-        if self.live or self._reading or self._peer.paused:
+        if self.live or self._reading or self._stopped or self._peer.paused:
             return
         if self._more:
             self._reading = True
@@ -62,12 +73,14 @@ class Feed:
     def stop(self) -> None:
         """The session has ended or left the account: nothing more is shown."""
         self.live = False
-        self._reading = True  # and never again not
+        self._stopped = True
 
     async def _read(self) -> None:
         while self._more and not self._peer.paused:
             self._more = False
             letters, more = await self._mailroom.waiting(self._account, self._position)
+            if self._stopped:  # while the store was reading: the peer may be somebody else by now
+                return
             if more:
                 self._more = True
             self._show(letters)

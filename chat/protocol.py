@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
+    IHalfCloseableProtocol,
     IPushProducer,
     IReactorTime,
     ISSLTransport,
@@ -21,10 +22,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chat.errors import Code, FatalError
-from chat.messages import Frame, Incoming
+from chat.messages import Answer, Bye, Frame, Incoming
 from chat.ports import Peer
 from chat.session import Session
-from chat.wire.translator import Translator
+from chat.wire.translator import FRAMES_AT_ONCE, Translator
 
 #: Input that waits for the session beyond this is left in the network.
 INPUT_BYTES = 64 * 1024
@@ -35,7 +36,7 @@ LINGER = 3.0
 PATIENCE = 1.0
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IHalfCloseableProtocol)
 class ChatProtocol(Protocol):
     """One connection: the L{chat.ports.Peer} of its session."""
 
@@ -50,6 +51,7 @@ class ChatProtocol(Protocol):
         self._reading = False
         self._open = False
         self._stopped = False  # the transport was told to read no more for now
+        self._ended = False  # the client has said all it will ever say
         self.paused = False
 
     # --- from the transport ---
@@ -61,7 +63,7 @@ class ChatProtocol(Protocol):
         self.transport.registerProducer(self, True)
         _keep_alive(self.transport)
         self._timer = self._door.reactor.callLater(self._door.login_timeout, self._login_timed_out)
-        self._session.start()
+        self._guarded(self._session.start)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the client, cut anywhere."""
@@ -76,6 +78,17 @@ class ChatProtocol(Protocol):
         self._door.connections.discard(self)
         self._session.lost()
         self._door.ended()
+
+    def readConnectionLost(self) -> None:
+        """The client says nothing more, but may still listen: answer what it asked, then hang up."""
+        self._ended = True
+        if self._open:
+            self._read()
+        else:
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our last words are on their way; what the client still says goes unheard."""
 
     def pauseProducing(self) -> None:
         """The client does not read as fast as it is written to."""
@@ -106,7 +119,7 @@ class ChatProtocol(Protocol):
         self._cancel_timer()
         self.transport.unregisterProducer()
         self._timer = self._door.reactor.callLater(LINGER, self.transport.abortConnection)
-        if _half_closes(self.transport):
+        if _half_closes(self.transport) and not self._ended:
             # Closing with unread input resets the connection, and our last words with it:
             # say that nothing more comes, and listen (to nothing) until the client hangs up.
             self._resume_transport()
@@ -126,7 +139,7 @@ class ChatProtocol(Protocol):
 
     def shut_down(self) -> None:
         """The server stops: the session ends after the answers still due."""
-        self._session.end(FatalError(Code.SHUTTING_DOWN, "The server is shutting down."))
+        self._end(FatalError(Code.SHUTTING_DOWN, "The server is shutting down."))
 
     def abort(self) -> None:
         """Waited long enough."""
@@ -165,13 +178,21 @@ class ChatProtocol(Protocol):
                 first = translator.next(session.limit)
                 incoming = [] if first is None else [first]
             if not incoming:
-                return
+                break
             session.receive(incoming)
+            if len(incoming) >= FRAMES_AT_ONCE:
+                self._door.reactor.callLater(0, self._read)
+                return
+        if self._ended and self._open and self._willing():
+            session.receive([Answer(Bye())])
 
     def _resume_transport(self) -> None:
         if self._stopped:
             self._stopped = False
             self.transport.resumeProducing()
+
+    def _end(self, error: FatalError) -> None:
+        self._guarded(lambda: self._session.end(error))
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """An error in this session is this session's end, and no more."""
@@ -207,7 +228,7 @@ class ChatProtocol(Protocol):
             return
         self._timer = None
         reason = f"No complete login within {self._door.login_timeout:g} seconds. Connect again."
-        self._session.end(FatalError(Code.LOGIN_TIMEOUT, reason))
+        self._end(FatalError(Code.LOGIN_TIMEOUT, reason))
 
 
 class ChatFactory(Factory):
@@ -267,11 +288,12 @@ def _half_closes(transport: object) -> bool:
 
 def _keep_alive(transport: Any) -> None:
     """Let the kernel find out that a silent peer is gone: after about two minutes."""
-    if not ITCPTransport.providedBy(transport):
-        return
+    if not ITCPTransport.providedBy(transport) or IUNIXTransport.providedBy(transport):
+        return  # Twisted's UNIX sockets claim to be both
     transport.setTcpNoDelay(True)
     transport.setTcpKeepAlive(True)
-    handle = getattr(transport, "getHandle", lambda: None)()
+    below = getattr(transport, "transport", transport)  # TLS hides the socket
+    handle = getattr(below, "getHandle", lambda: None)()
     if isinstance(handle, socket.socket):
         for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
             if hasattr(socket, option):

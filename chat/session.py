@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import Any, Coroutine, Optional, Sequence
+from functools import partial, wraps
+from typing import Any, Callable, Concatenate, Coroutine, Optional, ParamSpec, Sequence
 
 from chat.accounts import Accounts, prepare_name
 from chat.errors import Code, FatalError, Refusal
@@ -70,6 +71,26 @@ class State(Enum):
     CLOSED = "closed"
 
 
+_P = ParamSpec("_P")
+
+
+def _alone(step: Callable[Concatenate[Session, _P], None]) -> Callable[Concatenate[Session, _P], None]:
+    """Let an error in a step that others set going end this session, and not reach them."""
+
+    @wraps(step)
+    def guarded(session: Session, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            step(session, *args, **kwargs)
+        except Exception as error:
+            session._peer.run(_raise(error))
+
+    return guarded
+
+
+async def _raise(error: Exception) -> None:
+    raise error
+
+
 class _Turn:
     """The place of one frame, or of a batch of sends, in the order of the answers."""
 
@@ -91,6 +112,7 @@ class Session:
         "_name",
         "_notices",
         "_peer",
+        "_proceeding",
         "_queue",
         "_sends",
         "_server",
@@ -106,6 +128,7 @@ class Session:
         self._mailroom = mailroom
         self._server = server
         self._queue: deque[Incoming] = deque()
+        self._proceeding = False  # frames are being taken from the queue
         self._turns: deque[_Turn] = deque()
         self._sends = 0  # under way in the mailroom
         self._bytes = 0
@@ -147,11 +170,6 @@ class Session:
         """Whether the conversation is over, though its last answers may be due."""
         return self.state is State.CLOSED
 
-    @property
-    def settled(self) -> bool:
-        """Whether everything asked is answered."""
-        return not self._turns
-
     def receive(self, incoming: Sequence[Incoming]) -> None:
         """These frames arrived, in this order."""
         self._queue.extend(incoming)
@@ -182,12 +200,11 @@ class Session:
     def fail(self) -> None:
         """Something here went wrong that is not the client's doing: this session ends, alone."""
         self._leave()
-        if self.state is not State.CLOSED:
-            self.state = State.CLOSED
-            self._queue.clear()
-            self._turns.clear()
-            reason = "Something went wrong on the server. Connect again; what was accepted is safe."
-            self._peer.send([fatal(FatalError(Code.INTERNAL_ERROR, reason))])
+        self.state = State.CLOSED
+        self._queue.clear()
+        self._turns.clear()
+        reason = "Something went wrong on the server. Connect again; what was accepted is safe."
+        self._peer.send([fatal(FatalError(Code.INTERNAL_ERROR, reason))])
         self._peer.close()
 
     # --- what the mailroom and the directory say ---
@@ -198,18 +215,23 @@ class Session:
         feed = self._feed
         return feed is not None and feed.live
 
+    @_alone
     def push(self, letters: Sequence[Letter]) -> None:
         """See L{chat.directory.Resident.push}."""
         if self._feed is not None:
             self._feed.push(letters)
 
+    @_alone
     def more(self) -> None:
         """See L{chat.directory.Resident.more}."""
         if self._feed is not None:
             self._feed.more()
 
+    @_alone
     def notify(self, frame: Delivered) -> None:
         """See L{chat.directory.Resident.notify}."""
+        if self._feed is None:
+            return  # not welcome yet: whoever asks after the welcome sees the delivery in the listing
         if not self._peer.paused:
             self._peer.send([frame])
             return
@@ -217,6 +239,7 @@ class Session:
         if sum(map(len, self._notices.values())) > NOTICES_KEPT:
             self.end(FatalError(Code.SLOW_DOWN, "This connection does not read what it is sent."))
 
+    @_alone
     def account_gone(self) -> None:
         """See L{chat.directory.Resident.account_gone}."""
         self.end(FatalError(Code.ACCOUNT_GONE, "This account no longer exists."))
@@ -225,25 +248,34 @@ class Session:
 
     def _proceed(self) -> None:
         """Take frames from the queue until one has to be waited for."""
-        queue = self._queue
-        messages: list[Message] = []
-        while queue and not self._held:
-            frame = queue.popleft()
-            if self.state is State.USER:
-                if type(frame) is Message:
-                    messages.append(frame)
-                    continue
-                if messages:
-                    self._accept(messages)
-                    messages = []
-                self._user(frame)
-            elif self.state is not State.CLOSED:
-                self._login(frame)
-        if messages:
-            self._accept(messages)
+        if self._proceeding:
+            return  # an answer that was there at once; the loop below goes on with the next frame
+        self._proceeding = True
+        try:
+            queue = self._queue
+            while queue and not self._held:
+                if self.state is not State.USER:
+                    self._login(queue.popleft())
+                elif type(queue[0]) is Message:
+                    self._accept(self._take_messages())
+                else:
+                    self._user(queue.popleft())
+        finally:
+            self._proceeding = False
         self._flush()
 
+    def _take_messages(self) -> list[Message]:
+        """The messages at the front of the queue: they go to the mailroom together."""
+        queue = self._queue
+        messages: list[Message] = []
+        while queue and isinstance(queue[0], Message):
+            messages.append(queue[0])
+            queue.popleft()
+        return messages
+
     def _login(self, frame: Incoming) -> None:
+        if self.closed:
+            return
         if isinstance(frame, Answer):
             self._door_says(frame.frame)
             if isinstance(frame.frame, Failed):
@@ -324,15 +356,19 @@ class Session:
         self._sends += count
         self._bytes += size
 
-        def answered(frames: list[Frame]) -> None:
-            self._sends -= count
-            self._bytes -= size
-            turn.frames = frames
-            self._flush()
-            self._peer.resume()
-
+        answered = partial(self._answered, turn, count, size)
         self._mailroom.accept(self.account, messages, answered, self._broken)
 
+    @_alone
+    def _answered(self, turn: _Turn, count: int, size: int, frames: list[Frame]) -> None:
+        """These are the answers to a batch of sends."""
+        self._sends -= count
+        self._bytes -= size
+        turn.frames = frames
+        self._flush()
+        self._peer.resume()
+
+    @_alone
     def _broken(self, error: Exception) -> None:
         """The store could not do it, and has logged why."""
         self.fail()
@@ -373,8 +409,7 @@ class Session:
         except Refusal as refusal:
             return [failed(refusal)]
         self._leave()
-        if self.state is not State.CLOSED:
-            self.state = State.USERNAME
+        self._await(State.USERNAME)
         return [AccountDeleted(), Username()]
 
     async def _take_name(self, value: str) -> list[Frame]:
@@ -383,11 +418,11 @@ class Session:
             offered = await self._accounts.offer(self._name)
         except Refusal as refusal:
             return [failed(refusal), Username()]
-        self.state = State.NEW_PASSWORD if offered else State.PASSWORD
-        return [self._prompt()]
+        self._await(State.NEW_PASSWORD if offered else State.PASSWORD)
+        return [NewPassword() if offered else Password()]
 
     async def _take_new_password(self, value: str) -> list[Frame]:
-        self.state = State.USERNAME
+        self._await(State.USERNAME)
         try:
             account = await self._accounts.sign_up(self._name, value)
         except Refusal as refusal:
@@ -398,7 +433,7 @@ class Session:
         try:
             account = await self._accounts.log_in(self._name, value)
         except Refusal as refusal:
-            self.state = State.USERNAME
+            self._await(State.USERNAME)
             return [failed(refusal), Username()]
         return [] if self.closed else await self._enter(account)
 
@@ -416,6 +451,11 @@ class Session:
         self.state = State.USER
         self._feed = Feed(account, self._mailroom, self._peer, mailbox.offered)
         return [Welcome(username=account.name, waiting=mailbox.waiting)]
+
+    def _await(self, state: State) -> None:
+        """Wait for the next step of a login, unless the session has ended meanwhile."""
+        if not self.closed:
+            self.state = state
 
     def _leave(self) -> None:
         """Nothing of the account's mailbox reaches this session any more."""

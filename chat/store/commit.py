@@ -128,13 +128,23 @@ class GroupCommit:
         return self._closed
 
     def _next(self) -> None:
-        """Run the transaction at the front of the queue."""
+        """Run transactions until the queue is empty, or one is under way in another thread."""
+        while self._queue:
+            group = self._group()
+            result = self._pool.runInteraction(self._transact, group)
+            result.addCallbacks(
+                self._committed, self._rolled_back, callbackArgs=(group,), errbackArgs=(group,)
+            )
+            if not result.called:
+                result.addCallback(lambda _: self._next())
+                return
+        self._busy = False
+        if self._closed is not None:
+            self._closed.callback(None)
+
+    def _group(self) -> list[_Operation]:
+        """Take the operations of the next transaction from the front of the queue."""
         queue = self._queue
-        if not queue:
-            self._busy = False
-            if self._closed is not None:
-                self._closed.callback(None)
-            return
         group = [queue.popleft()]
         file = group[0].procedure.file
         while queue and len(group) < LARGEST_GROUP and not (group[0].alone or queue[0].alone):
@@ -143,8 +153,7 @@ class GroupCommit:
                 break
             file = file or wanted
             group.append(queue.popleft())
-        result = self._pool.runInteraction(self._transact, group)
-        result.addCallbacks(self._committed, self._rolled_back, callbackArgs=(group,), errbackArgs=(group,))
+        return group
 
     def _transact(self, cursor: Cursor, group: list[_Operation]) -> list[object]:
         """In the database thread: one transaction, which the pool commits or rolls back."""
@@ -157,7 +166,6 @@ class GroupCommit:
     def _committed(self, results: list[object], group: list[_Operation]) -> None:
         for operation, result in zip(group, results):
             self._tell(operation.done, result)
-        self._next()
 
     def _rolled_back(self, failure: Failure, group: list[_Operation]) -> None:
         self._forget()  # the database thread is idle: this is the only place that may
@@ -172,7 +180,6 @@ class GroupCommit:
             if not isinstance(error, Refusal):
                 self._log.failure("A transaction was rolled back", failure)
             self._tell(group[0].failed, error)
-        self._next()
 
     def _tell(self, callback: Callable[[Any], None], result: object) -> None:
         try:

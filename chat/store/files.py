@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+from contextlib import closing, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,9 @@ APPLICATION = 0x63686174
 #: The files, the one that decides last: the order in which they are made.
 NAMES = ("passwords", "users", "messages")
 LOCK = "lock"
+#: A table of each file that has rows once there is something to lose; messages.db is made
+#: last: when it is there, the others were.
+_FILLED = {"passwords": "passwords", "users": "accounts", "messages": "counters"}
 
 
 class Header(NamedTuple):
@@ -54,6 +58,13 @@ def header(file: Path) -> Header | None:
     if len(first) < 100 or not first.startswith(b"SQLite format 3\0"):
         return None
     return Header(int.from_bytes(first[68:72], "big"), int.from_bytes(first[60:64], "big"))
+
+
+class Found(NamedTuple):
+    """What a file that is there holds: which data it belongs to, and whether anything would be lost."""
+
+    dataset: str
+    filled: int
 
 
 class DataDirectory:
@@ -88,14 +99,13 @@ class DataDirectory:
 
     def undo(self) -> None:
         """Let the directory go and remove what L{open} made: the start failed."""
-        for file in reversed(self._made):
-            if file.is_dir():
-                self.close()
-                (file / LOCK).unlink(missing_ok=True)
-                file.rmdir()
+        for made in reversed(self._made):
+            if made.is_dir():
+                with suppress(OSError):  # somebody has put something there meanwhile
+                    made.rmdir()
             else:
                 for suffix in ("", "-wal", "-shm", "-journal"):
-                    Path(f"{file}{suffix}").unlink(missing_ok=True)
+                    Path(f"{made}{suffix}").unlink(missing_ok=True)
         self._made.clear()
         self.close()
 
@@ -117,7 +127,9 @@ class DataDirectory:
             )
 
     def _acquire(self) -> None:
-        lock = FileLock(self.directory / LOCK, timeout=0, mode=0o600)
+        file = self.directory / LOCK
+        there = file.exists()
+        lock = FileLock(file, timeout=0, mode=0o600)
         try:
             lock.acquire()
         except Timeout:
@@ -131,42 +143,35 @@ class DataDirectory:
                 " give this user the right to write there, or name another one with --data."
             ) from None
         self._lock = lock
+        if not there:
+            self._made.append(file)
 
     def _check(self) -> None:
         """Every file that is there must be one of ours, whole, and of the same data."""
-        datasets: dict[str, str] = {}
+        found: dict[str, Found] = {}
         for name in NAMES:
             file = path(self.directory, name)
             if not file.exists():
                 continue
             try:
-                datasets[name] = _inspect(file)
+                found[name] = _inspect(file, _FILLED[name])
             except (OSError, sqlite3.Error) as error:
                 raise StartError(
                     f"{file} is damaged or cannot be read ({error}): restore the three files from a backup."
                 ) from None
-        missing = [name for name in NAMES if name not in datasets]
-        if missing and datasets and ("messages" in datasets or self._has_accounts()):
+        missing = [name for name in NAMES if name not in found]
+        if missing and any(each.filled for each in found.values()):
             raise StartError(
                 f"{path(self.directory, missing[0])} is missing while others are there:"
                 " restore the three files from a backup."
             )
-        if len(set(datasets.values())) > 1:
+        datasets = {each.dataset for each in found.values()}
+        if len(datasets) > 1:
             raise StartError(
                 f"The three files in {self.directory} do not belong together:"
                 " restore all of them from the same backup."
             )
-        self._dataset = next(iter(datasets.values()), secrets.token_hex(16))
-
-    def _has_accounts(self) -> bool:
-        """Whether users.db holds any account; without it and messages.db, a first start was cut short."""
-        file = path(self.directory, "users")
-        if not file.exists():
-            return False
-        with _connect(file) as connection:
-            found: bool = connection.execute("SELECT EXISTS (SELECT 1 FROM accounts)").fetchone()[0]
-        connection.close()
-        return found
+        self._dataset = datasets.pop() if datasets else secrets.token_hex(16)
 
     def _create_missing(self) -> None:
         """Each new file is complete before it has its name."""
@@ -175,33 +180,28 @@ class DataDirectory:
             if file.exists():
                 continue
             new = file.with_suffix(".new")
-            new.unlink(missing_ok=True)
-            os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             try:
-                connection = sqlite3.connect(new, isolation_level=None)
-                connection.executescript(
-                    f"BEGIN;{self._schemas[name]}"
-                    f"INSERT INTO identity (dataset) VALUES ('{self._dataset}');"
-                    f"PRAGMA application_id = {APPLICATION};"
-                    f"PRAGMA user_version = {SCHEMA};"
-                    "COMMIT;"
-                )
-                connection.close()
+                new.unlink(missing_ok=True)
+                os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+                self._made.append(new)
+                with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+                    connection.executescript(
+                        f"BEGIN;{self._schemas[name]}"
+                        f"INSERT INTO identity (dataset) VALUES ('{self._dataset}');"
+                        f"PRAGMA application_id = {APPLICATION};"
+                        f"PRAGMA user_version = {SCHEMA};"
+                        "COMMIT;"
+                    )
                 os.replace(new, file)
             except (OSError, sqlite3.Error) as error:
-                new.unlink(missing_ok=True)
                 raise StartError(
                     f"{file} cannot be made ({error}): make room or give this user the right to write there."
                 ) from None
-            self._made.append(file)
+            self._made[-1] = file
 
 
-def _connect(file: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
-
-
-def _inspect(file: Path) -> str:
-    """Which data the file belongs to.
+def _inspect(file: Path, table: str) -> Found:
+    """What the file holds; C{table} is the one that is empty as long as nothing does.
 
     @raise chat.errors.StartError: not a file of this program, or of a later version of it.
     """
@@ -217,10 +217,11 @@ def _inspect(file: Path) -> str:
         )
     if not os.access(file, os.R_OK | os.W_OK):
         raise StartError(f"{file} cannot be read and written: give this user the right to.")
-    connection = _connect(file)
-    try:
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        dataset: str = connection.execute("SELECT dataset FROM identity").fetchone()[0]
-    finally:
-        connection.close()
-    return dataset
+    # Where a server was killed, SQLite would complete the writing; that has to wait until all is in order.
+    mode = "ro" if Path(f"{file}-wal").exists() else "rw"
+    uri = f"{file.absolute().as_uri()}?mode={mode}"
+    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        row = connection.execute(f"SELECT dataset, EXISTS (SELECT 1 FROM {table}) FROM identity").fetchone()
+    if row is None:
+        raise StartError(f"{file} is damaged: it has no identity. Restore the three files from a backup.")
+    return Found(*row)

@@ -86,11 +86,13 @@ class Messages:
         self._position = -1
         self._written = (-1, -1)
         self._deltas: dict[int, list[int]] = {}  # account -> [change of waiting, highest offered]
+        self._looking: set[int] = set()  # whose sessions may be live when they hear of this transaction
 
     # --- every transaction ---
 
     def begin(self, cursor: Cursor) -> None:
         """A transaction begins."""
+        self._looking.clear()
         if self._id < 0:
             self._id, self._position = cursor.execute("SELECT id, position FROM counters").fetchone()
             self._written = (self._id, self._position)
@@ -162,7 +164,8 @@ class Messages:
             for outcome in post_outcomes:
                 if isinstance(outcome, Acceptance) and outcome.fresh:
                     account = outcome.mailbox
-                    self._count(account, 1, outcome.position if live(account) else 0)
+                    shown = live(account) or account in self._looking
+                    self._count(account, 1, outcome.position if shown else 0)
         return outcomes
 
     def _enter(
@@ -193,7 +196,7 @@ class Messages:
     def _mailbox_of(self, cursor: Cursor, sender: int, draft: Draft, now: int) -> tuple[int, str | None]:
         """Whose mailbox the draft goes to, and why it comes back if it is the sender's."""
         entry = None if draft.recipient is None else self._users.named(cursor, draft.recipient)
-        if entry is None:
+        if entry is None or entry.state == AccountState.JOINING:
             return sender, Code.UNKNOWN_RECIPIENT.value
         if entry.state == AccountState.ACTIVE:
             return entry.id, None
@@ -280,7 +283,8 @@ class Messages:
     def _settle(self, cursor: Cursor, state: State, now: int, ids: Sequence[int]) -> None:
         """These are out of every mailbox: their content goes."""
         cursor.executemany(
-            "UPDATE ledger SET state = ?, settled = ?, subject = NULL, body = NULL WHERE id = ?",
+            "UPDATE ledger SET state = ?, settled = coalesce(settled, ?), subject = NULL, body = NULL"
+            " WHERE id = ?",
             [(state, now, id) for id in ids],
         )
 
@@ -298,6 +302,7 @@ class Messages:
     def waiting(self, cursor: Cursor, page: tuple[int, int]) -> tuple[list[Letter], bool]:
         """The next page of waiting messages of an account behind a position; it counts as offered."""
         account, after = page
+        self._looking.add(account)
         rows = cursor.execute(
             _LETTER + "WHERE recipient = ? AND state = 0 AND position > ? ORDER BY position LIMIT ?",
             (account, after, PAGE_MESSAGES + 1),
@@ -309,7 +314,8 @@ class Messages:
             if size >= PAGE_BYTES or len(letters) == PAGE_MESSAGES:
                 more = True
                 break
-            size += len(row[9])
+            body: str = row[9]
+            size += len(body) if body.isascii() else len(body.encode())
             letters.append(row)
         if letters:
             self._count(account, 0, letters[-1][3])
@@ -346,7 +352,7 @@ class Messages:
     # --- return ---
 
     def turn_round(self, cursor: Cursor, account: Account) -> tuple[bool, set[int]]:
-        """Return some of what waits for this leaving account, then erase some of its mailbox.
+        """Return some of what waits for this leaving account; then, erase some of its mailbox.
 
         Whether anything is left, and whose mailboxes messages came back to.
         """
@@ -375,12 +381,15 @@ class Messages:
             dead,
         )
         self._count(account.id, -len(rows))
+        if rows:
+            return True, senders
+        # Now everything that is left in the mailbox is delivered: nothing to search for.
         erased = cursor.execute(
-            "SELECT id FROM ledger WHERE recipient = ? AND state = 1 LIMIT ?",
+            "SELECT id FROM ledger WHERE recipient = ? AND state < 2 ORDER BY id LIMIT ?",
             (account.id, TURNED_AT_ONCE),
         ).fetchall()
         self._settle(cursor, State.REMOVED, now, [id for (id,) in erased])
-        return max(len(rows), len(erased)) == TURNED_AT_ONCE, senders
+        return bool(erased), senders
 
 
 def _digest(draft: Draft) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from contextlib import suppress
 from typing import Any, Callable, Sequence
 
 import bcrypt
@@ -53,13 +54,18 @@ class Passwords:
         stored = await self._commit.call(_FETCH, account)
         right: bool = await self._hashing(_matches, password, stored or self._nobody)
         if right and stored is not None and _cost(stored) < self._rounds:
-            hashed = await self._hashing(_hash, password, self._rounds)
-            await self._commit.call(_REPLACE, (account, stored, hashed))
+            await self._renew(account, stored, password)
         return right and stored is not None
 
     async def remove(self, account: int) -> None:
         """Forget the account's password."""
         await self._commit.call(_REMOVE, account)
+
+    async def _renew(self, account: int | None, stored: str, password: bytes) -> None:
+        """Keep the password at the present cost; where there is no time or room, at a later login."""
+        with suppress(Refusal):
+            hashed = await self._hashing(_hash, password, self._rounds)
+            await self._commit.call(_REPLACE, (account, stored, hashed))
 
     async def _hashing(self, function: Callable[..., Any], *arguments: object) -> Any:
         if self._busy >= MOST_AT_ONCE:

@@ -1,0 +1,416 @@
+"""The conformance checks: our server passes all of them, and each of them can fail.
+
+The server is the real daemon.  To see a check fail, a liar stands between it and the
+server and alters what the server says.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chat.conformance.__main__ import CHECKS, chosen, make
+from chat.conformance.check import Room, Server, sign_up
+from chat.conformance.codecs import CODECS, Codec, Plain
+from chat.conformance.talk import Address
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "protocol.rst"
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+#: For a slow machine; nothing waits that long when all is well.
+PATIENCE = 30.0
+
+
+class Daemon:
+    """The real server, with files of its own."""
+
+    def __init__(self, data: str, *options: str) -> None:
+        command = [sys.executable, "-m", "twisted", "--log-format=text", "chat", "--data", data]
+        command += ["--bcrypt-rounds", "4", "--json", LOOPBACK, "--der", LOOPBACK, *options]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        self.log = ""
+        self.doors: dict[str, Address] = {}
+        assert self.process.stdout is not None
+        while len(self.doors) < 2:
+            line = self.process.stdout.readline()
+            self.log += line
+            if not line:
+                raise AssertionError(f"The server did not start:\n{self.log}")
+            if found := re.search(r"(json|der) door listening on 127\.0\.0\.1:(\d+)", line):
+                self.doors[found[1]] = Address("127.0.0.1", int(found[2]))
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        self.log += self.process.stdout.read()
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(PATIENCE)
+        self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def server(self, codec: str, **more: Any) -> Server:
+        """What the checks have to know of it."""
+        settings = {"patience": PATIENCE, "quiet": 0.05, **more}
+        return Server(address=self.doors[codec], codec=CODECS[codec], **settings)
+
+
+class Verdict:
+    """What the checks have printed."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def bad(self) -> list[str]:
+        """The lines of checks that failed."""
+        return [line for line in self.lines if line.startswith("FAIL")]
+
+    def skipped(self) -> set[str]:
+        """The names of checks that were not made."""
+        return {line.split()[1].rstrip(":") for line in self.lines if line.startswith("skip")}
+
+
+class ServerTests(SynchronousTestCase):
+    """Our own server keeps the document."""
+
+    def start(self, *options: str) -> Daemon:
+        """A server for one test."""
+        daemon = Daemon(self.mktemp(), *options)
+        self.addCleanup(daemon.stop)
+        return daemon
+
+    def passes(self, server: Server, *names: str) -> Verdict:
+        """Make the checks, none of which may fail."""
+        verdict = Verdict()
+        fine = make(chosen(names), server, verdict.lines.append)
+        self.assertEqual(verdict.bad(), [])
+        self.assertTrue(fine)
+        return verdict
+
+    def test_json(self) -> None:
+        """Every check of the JSON door passes, the time-out of the login and the end of the server included."""
+        daemon = self.start("--login-timeout", "2")
+        verdict = self.passes(daemon.server("json", login_timeout=2.0, process=daemon.process.pid))
+        others = {name for name, check in CHECKS.items() if check.codec == "der"}
+        self.assertEqual(verdict.skipped(), others | {"closed-sign-up"})
+        self.assertRegex(verdict.lines[-1], r"^\d+ passed, 0 failed, \d+ skipped$")
+        self.assertNotIn("Traceback", daemon.log)
+
+    def test_der(self) -> None:
+        """Every check of the DER door passes."""
+        daemon = self.start()
+        verdict = self.passes(daemon.server("der", process=daemon.process.pid))
+        others = {name for name, check in CHECKS.items() if check.codec == "json"}
+        self.assertEqual(verdict.skipped(), others | {"closed-sign-up", "login-timeout"})
+        self.assertNotIn("Traceback", daemon.log)
+
+    def test_closed(self) -> None:
+        """Where nobody can sign up, a name that exists and one that does not are told the same."""
+        data = self.mktemp()
+        before = Daemon(data)
+        self.addCleanup(before.stop)
+        room = Room(before.server("json"))
+        self.addCleanup(room.close)
+        known = room.fresh()
+        sign_up(room.stranger(), known)
+        before.stop()
+        closed = Daemon(data, "--registration", "closed")
+        self.addCleanup(closed.stop)
+        server = closed.server("json", closed=True, known=known.name)
+        verdict = self.passes(server)
+        self.assertEqual(verdict.lines[-1], f"1 passed, 0 failed, {len(CHECKS) - 1} skipped")
+
+
+# --- liars ---------------------------------------------------------------------------
+
+#: What the liar says where the server has said this frame.
+Lie = Callable[[Plain], list[Plain]]
+
+
+class Liar:
+    """A door that passes everything on to a server, and its answers back, altered."""
+
+    def __init__(self, door: Address, codec: Codec, lie: Lie) -> None:
+        self._door = door
+        self._codec = codec
+        self._lie = lie
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._start(self._listen)
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        return Address("127.0.0.1", self._listener.getsockname()[1])
+
+    def _start(self, run: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=run, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self._door)
+            self._open += [client, server]
+            self._start(self._pass, client, server, lambda arrived: arrived)
+            self._start(self._pass, server, client, self._altered(bytearray()))
+
+    def _altered(self, buffer: bytearray) -> Callable[[bytes], bytes]:
+        def alter(arrived: bytes) -> bytes:
+            buffer.extend(arrived)
+            said = b""
+            while (frame := self._codec.decode(buffer)) is not None:
+                said += b"".join([self._codec.encode(each) for each in self._lie(frame)])
+            return said
+
+        return alter
+
+    def _pass(self, source: socket.socket, target: socket.socket, alter: Callable[[bytes], bytes]) -> None:
+        try:
+            while arrived := source.recv(1 << 16):
+                target.sendall(alter(arrived))
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Hang up."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for each in self._open:
+            with_no_matter(each)
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
+
+def with_no_matter(open_socket: socket.socket) -> None:
+    """Close a socket whose other end may be gone."""
+    try:
+        open_socket.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    open_socket.close()
+
+
+def about(*keywords: str) -> Callable[[Callable[[Plain], Any]], Lie]:
+    """A lie about frames with these keywords, C{message} for a message; all others pass.
+
+    The function changes the data in place, or returns the frames that are said instead.
+    """
+
+    def choose(change: Callable[[Plain], Any]) -> Lie:
+        def lie(frame: Plain) -> list[Plain]:
+            if frame["data"].get("keyword", "message") not in keywords:
+                return [frame]
+            instead: Optional[list[Plain]] = change(frame["data"])
+            return [frame] if instead is None else instead
+
+        return lie
+
+    return choose
+
+
+def setting(keyword: str, **fields: Any) -> Lie:
+    """These fields are always such; C{None}: they are absent."""
+
+    @about(keyword)
+    def lie(data: Plain) -> None:
+        data.update(fields)
+        for name in [name for name in fields if fields[name] is None]:
+            del data[name]
+
+    return lie
+
+
+def silence(keyword: str) -> Lie:
+    """This is never said."""
+    return about(keyword)(lambda data: [])
+
+
+def twice(keyword: str) -> Lie:
+    """This is always said twice."""
+
+    def lie(frame: Plain) -> list[Plain]:
+        return [frame] * (1 + (frame["data"].get("keyword", "message") == keyword))
+
+    return lie
+
+
+def numbered() -> Lie:
+    """Each message accepted gets an id and a time of its own, whatever the server gave."""
+    ids = iter(range(1 << 40, 1 << 41))
+
+    @about("accepted")
+    def lie(data: Plain) -> None:
+        data["id"] = next(ids)
+
+    return lie
+
+
+def swapped() -> Lie:
+    """Of two messages, the second comes first."""
+    kept: list[Plain] = []
+
+    @about("message")
+    def lie(data: Plain) -> list[Plain]:
+        kept.append({"type": "message", "data": data})
+        if len(kept) < 2:
+            return []
+        said, kept[:] = kept[::-1], []
+        return said
+
+    return lie
+
+
+@about("welcome")
+def miscounted(data: Plain) -> None:
+    """One more waits than there are."""
+    data["waiting"] += 1
+
+
+@about("message")
+def cut(data: Plain) -> None:
+    """A body is cut."""
+    data["body"] = data["body"][:-1]
+
+
+@about("message", "messages", "listing")
+def cleaned(data: Plain) -> None:
+    """Control characters are taken out of bodies."""
+    for one in data.get("messages", [data]):
+        if "body" in one:
+            one["body"] = "".join(c for c in one["body"] if c.isprintable())
+
+
+@about("message", "messages", "listing")
+def no_subject(data: Plain) -> None:
+    """An empty subject is none."""
+    for one in data.get("messages", [data]):
+        if one.get("subject") == "":
+            del one["subject"]
+
+
+@about("message", "messages", "listing")
+def no_reason(data: Plain) -> None:
+    """What came back does not say why."""
+    for one in data.get("messages", [data]):
+        one.pop("returned", None)
+
+
+@about("listing")
+def reversed_listing(data: Plain) -> None:
+    """A listing descends."""
+    data["messages"].reverse()
+
+
+@about("listing", "messages")
+def always_waiting(data: Plain) -> None:
+    """Everything is listed as waiting."""
+    for one in data["messages"]:
+        one["state"] = "waiting"
+
+
+@about("listing")
+def one_more(data: Plain) -> None:
+    """A listing repeats its last entry."""
+    data["messages"] += data["messages"][-1:]
+
+
+@about("deleted")
+def all_deleted(data: Plain) -> None:
+    """Whatever is to be deleted is said to be."""
+    data["ids"] += data["missing"]
+    data["missing"] = []
+
+
+@about("messages")
+def nothing_missing(data: Plain) -> None:
+    """What there is not is passed over in silence."""
+    data["missing"] = []
+
+
+@about("message")
+def told_at_once(data: Plain) -> list[Plain]:
+    """A message is told delivered when it is sent on."""
+    told = {"keyword": "delivered", "ids": [data["id"]], "time": data["time"]}
+    return [{"type": "message", "data": data}, {"type": "system", "data": told}]
+
+
+@about("welcome")
+def early(data: Plain) -> list[Plain]:
+    """A message before the welcome."""
+    message = {"id": 1, "sender": "x", "recipient": "x", "time": "2026-11-22T21:07:00.123Z", "body": ""}
+    return [{"type": "message", "data": message}, {"type": "system", "data": data}]
+
+
+@about("welcome", "created")
+def shouted(data: Plain) -> None:
+    """Names are not prepared."""
+    data["username"] = data["username"].upper()
+
+
+@about("fatal", "bye")
+def talkative(data: Plain) -> list[Plain]:
+    """There is another word after the last one."""
+    return [{"type": "system", "data": data}, {"type": "system", "data": {"keyword": "pong"}}]
+
+
+#: Lies, and the checks that see through them; together these are all the checks.
+LIES: dict[str, tuple[Callable[[], Lie], str]] = {
+    "early": (lambda: early, ""),
+    "miscounted": (lambda: miscounted, ""),
+    "shouted": (lambda: shouted, ""),
+    "cut": (lambda: cut, ""),
+    "cleaned": (lambda: cleaned, ""),
+    "no subject": (lambda: no_subject, ""),
+    "no reason": (lambda: no_reason, ""),
+    "swapped": (swapped, ""),
+    "reversed listing": (lambda: reversed_listing, ""),
+    "always waiting": (lambda: always_waiting, ""),
+    "no more pages": (lambda: setting("listing", more=False), ""),
+    "one entry more": (lambda: one_more, ""),
+    "all deleted": (lambda: all_deleted, ""),
+    "nothing missing": (lambda: nothing_missing, ""),
+    "told at once": (lambda: told_at_once, ""),
+    "never told": (lambda: silence("delivered"), ""),
+    "a copy": (lambda: twice("message"), ""),
+    "always accepted as waiting": (lambda: setting("accepted", state="waiting"), ""),
+    "ids of their own": (numbered, ""),
+    "one id": (lambda: setting("accepted", id=7), ""),
+    "no ref accepted": (lambda: setting("accepted", ref=None), ""),
+    "no ref refused": (lambda: setting("failed", ref=None), ""),
+    "always a ref": (lambda: setting("accepted", ref="r"), ""),
+    "wrong code": (lambda: setting("failed", code="bad-luck"), ""),
+    "wrong last word": (lambda: setting("fatal", code="bad-luck"), ""),
+    "talkative": (lambda: talkative, ""),
+    "two pongs": (lambda: twice("pong"), ""),
+    "two prompts": (lambda: twice("username"), ""),
+    "an old time": (lambda: setting("accepted", time="2026-11-22 21:07:00"), ""),
+    "another sender": (lambda: setting("message", sender="eve"), ""),
+    "another version": (lambda: setting("version", protocol=2), ""),
+}

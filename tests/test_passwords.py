@@ -1,0 +1,311 @@
+"""Tests for L{chat.store.passwords}: what is kept of a password never leaves the store."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Callable
+
+import bcrypt
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from chat import ports
+from chat.errors import Code, Refusal
+from chat.store import Store, passwords
+from chat.store.passwords import Passwords
+from tests.world import PASSWORD, World, at_once, open_world
+
+#: A password as the store is given it.
+RIGHT = PASSWORD.encode()
+
+
+class Threads:
+    """Hashing threads that finish when the test wants it; remembers what they were given."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self.results: list[Deferred[Any]] = []
+        self.held = False
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Call it now, or when released."""
+        self.calls.append((function, arguments))
+        if not self.held:
+            return at_once(function, *arguments)
+        result: Deferred[Any] = Deferred()
+        self.results.append(result)
+        return result
+
+    def release(self) -> None:
+        """The oldest call that is held finishes."""
+        function, arguments = self.calls[len(self.calls) - len(self.results)]
+        at_once(function, *arguments).chainDeferred(self.results.pop(0))
+
+
+class PasswordCase(SynchronousTestCase):
+    """A password store in a small world."""
+
+    def setUp(self) -> None:
+        """One account that has a password, and one that has none."""
+        self.threads = Threads()
+        self.world = open_world(self, in_thread=self.threads)
+        self.store = self.world.store.passwords
+        self.world.result(self.store.set(1, RIGHT))
+        del self.threads.calls[:]
+
+    def verify(self, account: int | None, password: bytes) -> bool:
+        """Whether the store takes it."""
+        return self.world.result(self.store.verify(account, password))
+
+    def kept(self, account: int = 1) -> str:
+        """What the file says of an account's password."""
+        rows = self.world.sql("SELECT hash FROM passwords.passwords WHERE account = ?", account)
+        assert len(rows) <= 1
+        return str(rows[0][0]) if rows else ""
+
+
+class VerifyTests(PasswordCase):
+    """The right password, and any other."""
+
+    def test_right(self) -> None:
+        """The account's password is right, any other is wrong, and so is it for anybody else."""
+        self.assertIs(self.verify(1, RIGHT), True)
+        self.assertIs(self.verify(1, RIGHT + b" "), False)
+        self.assertIs(self.verify(1, b""), False)
+        self.assertIs(self.verify(2, RIGHT), False)
+        self.assertIs(self.verify(None, RIGHT), False)
+
+    def test_everyByteCounts(self) -> None:
+        """bcrypt ends at 72 bytes and at a NUL; a password does not."""
+        long = b"x" * 100
+        for password, other in ((long + b"a", long + b"b"), (b"abc\0def", b"abc\0xyz"), (b"a\0", b"a")):
+            self.world.result(self.store.set(2, password))
+            self.assertTrue(self.verify(2, password))
+            self.assertFalse(self.verify(2, other))
+
+    def test_nobodysPassword(self) -> None:
+        """What an unknown account is compared with is nobody's password, not even by name."""
+        self.assertFalse(self.verify(None, b"nobody"))
+
+    def test_replaced(self) -> None:
+        """A new password takes the place of the old one."""
+        self.world.result(self.store.set(1, b"another one"))
+        self.assertTrue(self.verify(1, b"another one"))
+        self.assertFalse(self.verify(1, RIGHT))
+
+    def test_removed(self) -> None:
+        """Nothing is left of a removed password."""
+        self.world.result(self.store.remove(1))
+        self.assertFalse(self.verify(1, RIGHT))
+        self.assertEqual(self.kept(), "")
+
+    def test_equalWork(self) -> None:
+        """An unknown account costs one comparison at the same price, like a wrong password."""
+        work = []
+        for account, password in ((1, b"wrong"), (2, RIGHT), (None, RIGHT), (None, b"")):
+            del self.threads.calls[:]
+            self.verify(account, password)
+            ((function, (_, compared)),) = self.threads.calls
+            work.append((function, len(compared), compared[:7]))
+        self.assertEqual(len(set(work)), 1)
+        self.assertEqual(work[0][2], "$2b$04$")
+
+    def test_salted(self) -> None:
+        """The same password twice is kept in two ways, none of them readable."""
+        self.world.result(self.store.set(2, RIGHT))
+        self.assertNotEqual(self.kept(1), self.kept(2))
+        self.assertTrue(self.kept(1).startswith("$2b$04$"))
+        self.assertNotIn(PASSWORD, self.kept(1))
+
+
+class RehashTests(PasswordCase):
+    """The cost of a hash follows the operator's wish."""
+
+    def raised(self) -> World:
+        """The same files, served at a higher cost."""
+        world = self.world.reopen(rounds=5, in_thread=self.threads)
+        self.addCleanup(world.close)
+        self.world = world
+        self.store = world.store.passwords
+        return world
+
+    def test_raised(self) -> None:
+        """The first login after the cost was raised makes a new hash; the password stays."""
+        self.raised()
+        old = self.kept()
+        self.assertFalse(self.verify(1, b"wrong"))
+        self.assertEqual(self.kept(), old)
+        self.assertTrue(self.verify(1, RIGHT))
+        self.assertTrue(self.kept().startswith("$2b$05$"))
+        new = self.kept()
+        self.assertTrue(self.verify(1, RIGHT))
+        self.assertEqual(self.kept(), new)
+
+    def test_lowered(self) -> None:
+        """A hash that costs more than asked for is left as it is."""
+        self.raised()
+        self.world.result(self.store.set(1, RIGHT))
+        old = self.kept()
+        world = self.world.reopen(rounds=4)
+        self.addCleanup(world.close)
+        self.assertTrue(world.result(world.store.passwords.verify(1, RIGHT)))
+        self.assertEqual(self.kept(), old)
+
+    def test_changedMeanwhile(self) -> None:
+        """A password that was changed while the old one was hashed anew stays changed."""
+        self.raised()
+        self.threads.held = True
+        verified = self.world.start(self.store.verify(1, RIGHT))
+        self.world.settle()
+        self.threads.release()
+        self.threads.held = False
+        self.world.result(self.store.set(1, b"another one"))
+        changed = self.kept()
+        self.threads.release()
+        self.world.settle()
+        self.assertTrue(self.successResultOf(verified))
+        self.assertEqual(self.kept(), changed)
+        self.assertTrue(self.verify(1, b"another one"))
+
+    def test_removedMeanwhile(self) -> None:
+        """An account that went while its password was hashed anew gets none again."""
+        self.raised()
+        self.threads.held = True
+        verified = self.world.start(self.store.verify(1, RIGHT))
+        self.world.settle()
+        self.threads.release()
+        self.world.result(self.store.remove(1))
+        self.threads.release()
+        self.world.settle()
+        self.assertTrue(self.successResultOf(verified))
+        self.assertEqual(self.kept(), "")
+
+    def test_noRoom(self) -> None:
+        """A new hash for which there is no room does not keep anybody from logging in."""
+        self.raised()
+        old = self.kept()
+        self.world.pool.room = 0
+        self.assertTrue(self.verify(1, RIGHT))
+        self.assertEqual(self.kept(), old)
+
+    def test_busy(self) -> None:
+        """A new hash for which there is no time does not either."""
+        self.raised()
+        old = self.kept()
+        self.threads.held = True
+        verified = self.world.start(self.store.verify(1, RIGHT))
+        self.world.settle()
+        self.patch(passwords, "MOST_AT_ONCE", 0)
+        self.threads.release()
+        self.world.settle()
+        self.assertTrue(self.successResultOf(verified))
+        self.assertEqual(self.kept(), old)
+
+
+class SlowDownTests(PasswordCase):
+    """Hashing is bounded."""
+
+    def test_bound(self) -> None:
+        """Beyond so many at once everybody is told how long to wait; then it goes on."""
+        self.patch(passwords, "MOST_AT_ONCE", 20)
+        self.threads.held = True
+        busy = [self.world.start(self.store.verify(1, RIGHT)) for _ in range(20)]
+        self.world.settle()
+        for late in (self.store.verify(1, RIGHT), self.store.verify(None, b""), self.store.set(2, RIGHT)):
+            refusal = self.assertRaises(Refusal, self.world.result, late)
+            self.assertEqual((refusal.code, refusal.seconds), (Code.SLOW_DOWN, 3))
+            self.assertIn("3 seconds", refusal.reason)
+        self.threads.release()
+        self.world.settle()
+        self.assertTrue(self.successResultOf(busy[0]))
+        late_one = self.world.start(self.store.verify(1, RIGHT))
+        self.world.settle()
+        self.assertNoResult(late_one)
+        while self.threads.results:
+            self.threads.release()
+        self.assertTrue(self.successResultOf(late_one))
+
+    def test_atLeastASecond(self) -> None:
+        """Nobody is told to come back in no time."""
+        self.patch(passwords, "MOST_AT_ONCE", 0)
+        refusal = self.assertRaises(Refusal, self.verify, 1, RIGHT)
+        self.assertEqual(refusal.seconds, 1)
+
+    def test_aFailingThread(self) -> None:
+        """A hash that fails frees its place."""
+        self.patch(passwords, "MOST_AT_ONCE", 1)
+
+        def broken(function: Callable[..., Any], *arguments: object) -> Deferred[Any]:
+            raise ZeroDivisionError
+
+        self.patch(self.store, "_in_thread", broken)
+        for _ in range(2):
+            self.assertRaises(ZeroDivisionError, self.verify, 1, RIGHT)
+
+
+class SecrecyTests(PasswordCase):
+    """No method returns a hash."""
+
+    def test_surface(self) -> None:
+        """The password store has no other public names than those of its port."""
+        self.assertEqual(public(Passwords), public(ports.PasswordStore))
+        self.assertEqual(public(Passwords), {"set", "verify", "remove"})
+        self.assertEqual([name for name in vars(self.store) if not name.startswith("_")], [])
+
+    def test_answers(self) -> None:
+        """Its methods answer with nothing, or with yes and no."""
+        for call in (self.store.set(1, RIGHT), self.store.remove(2)):
+            self.assertIs(self.world.result(call), None)
+        self.assertIs(self.verify(1, RIGHT), True)
+
+    def test_otherStores(self) -> None:
+        """Nothing that the store of accounts and messages answers holds a hash."""
+        self.world.result(self.store.remove(1))
+        (alice,) = self.world.sign_up("alice")
+        self.world.send(alice, "alice")
+        store = self.world.store
+        answers = [
+            self.world.result(each)
+            for each in (
+                store.mailbox(alice.id),
+                store.waiting(alice.id, 0),
+                store.listing(alice.id, False, 0, 100),
+                store.listing(alice.id, True, 0, 100),
+                store.read(alice.id, [1]),
+                store.remove(alice.id, [1]),
+                store.find("alice"),
+                store.reserved("alice"),
+                store.unfinished(),
+                store.leave(alice),
+                store.turn_round(alice),
+                store.free(alice),
+            )
+        ]
+        self.assertEqual(len(answers), 12)
+        self.assertTrue(self.kept(alice.id).startswith("$2b$"))
+        self.assertNotIn("$2b$", repr(answers))
+
+    def test_annotations(self) -> None:
+        """No public method of any part of the store is declared to return text that could be a hash."""
+        for owner in (Store, Passwords):
+            for name in public(owner):
+                returned = str(inspect.signature(getattr(owner, name)).return_annotation)
+                self.assertNotIn("str", returned, name)
+
+
+def public(owner: type) -> set[str]:
+    """The public names of a class."""
+    return {name for name in vars(owner) if not name.startswith("_")}
+
+
+class FormatTests(SynchronousTestCase):
+    """What the file holds can be used by other programs."""
+
+    def test_plainBcrypt(self) -> None:
+        """It is bcrypt of base64(SHA-256(password)), as docs and schema say."""
+        world = open_world(self)
+        world.result(world.store.passwords.set(1, b"correct horse"))
+        ((kept,),) = world.sql("SELECT hash FROM passwords.passwords")
+        # printf 'correct horse' | openssl dgst -sha256 -binary | base64
+        shortened = b"QQTTb42iwlQ0n4WDZ5Pr4CngyVcGOjTJHC6SAxh7VjE="
+        self.assertTrue(bcrypt.checkpw(shortened, kept.encode()))
