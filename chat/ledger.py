@@ -77,7 +77,7 @@ class Account(NamedTuple):
     name: str
 
 
-class Draft(Struct, frozen=True):
+class Draft(Struct, frozen=True, gc=False):
     """A message on its way into the ledger, checked against every limit.
 
     @ivar recipient: the prepared name, or C{None} where no account could be called so.
@@ -92,7 +92,7 @@ class Draft(Struct, frozen=True):
     receipt: bool
 
 
-class Acceptance(Struct, frozen=True):
+class Acceptance(Struct, frozen=True, gc=False):
     """A message as the ledger has it, new or known already by its C{ref}.
 
     @ivar mailbox: the account whose mailbox it is in.

@@ -278,17 +278,17 @@ def _letter(sender: Account, draft: Draft, acceptance: Acceptance) -> Letter:
     """The message just accepted, as its mailbox has it; spares reading it back."""
     came_back = acceptance.code is not None
     return Letter(
-        id=acceptance.id,
-        sender=sender.name,
-        recipient=sender.name if came_back else draft.addressee,
-        position=acceptance.position,
-        time=acceptance.time,
-        state=acceptance.state,
-        code=acceptance.code,
-        addressee=draft.addressee if came_back else None,
-        subject=draft.subject,
-        body=draft.body,
-        own=True,
+        acceptance.id,
+        sender.name,
+        sender.name if came_back else draft.addressee,
+        acceptance.position,
+        acceptance.time,
+        acceptance.state,
+        acceptance.code,
+        draft.addressee if came_back else None,
+        draft.subject,
+        draft.body,
+        True,
     )
 
 

@@ -51,8 +51,8 @@ Time = Annotated[
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 
 
-class Frame(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What every frame is."""
+class Frame(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What every frame is. No frame can be part of a cycle, so none is tracked for collection."""
 
 
 # --- login ---------------------------------------------------------------------------
@@ -72,7 +72,7 @@ class Login(Frame, frozen=True, kw_only=True):
 # --- message -------------------------------------------------------------------------
 
 
-class Returned(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Returned(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Why a message came back: the code, whom it was meant for, and a sentence."""
 
     code: str
@@ -204,7 +204,7 @@ class List(System, frozen=True, kw_only=True, tag="list"):
     limit: Limit = 100
 
 
-class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One line of a listing: a message without its body."""
 
     id: Number

@@ -488,21 +488,20 @@ class Session:
         """Say what is answered up to the first frame that is not."""
         turns = self._turns
         frames: list[Frame] = []
-        while turns and (answer := turns[0].frames) is not None:
+        final = False
+        while turns and not final and (answer := turns[0].frames) is not None:
             turns.popleft()
             frames += answer
-        if not frames:
-            return
-        final = next((frame for frame in frames if isinstance(frame, (Fatal, Bye))), None)
-        if final is None:
+            final = bool(answer) and isinstance(answer[-1], (Fatal, Bye))
+        if final:
+            self._leave()
+            self.state = State.CLOSED
+            self._queue.clear()
+            turns.clear()
+        if frames:
             self._peer.send(frames)
-            return
-        self._leave()
-        self.state = State.CLOSED
-        self._queue.clear()
-        turns.clear()
-        self._peer.send(frames[: frames.index(final) + 1])
-        self._peer.close()
+        if final:
+            self._peer.close()
 
 
 #: What a client may say.

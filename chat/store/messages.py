@@ -148,17 +148,12 @@ class Messages:
             )
         if not rows:
             return outcomes
-        if len(rows) == 1 and rows[0][6] is None:
-            cursor.execute(_INSERT_ONE, rows[0])
-        else:
-            cursor.execute("SAVEPOINT accept")
-            cursor.executemany(_INSERT_ALL, rows)
-            if cursor.rowcount != len(rows):
-                # Some ref is known already: take them one by one, so that ids leave no gap.
-                cursor.execute("ROLLBACK TO accept")
-                self._id, self._position = first_id, first_position
-                outcomes = [self._accept_slowly(cursor, post, now) for post in posts]
-            cursor.execute("RELEASE accept")
+        cursor.executemany(_INSERT_ALL, rows)
+        if cursor.rowcount != len(rows):
+            # Some ref is known already: take them one by one, so that ids leave no gap.
+            cursor.execute("DELETE FROM ledger WHERE id > ?", (first_id,))
+            self._id, self._position = first_id, first_position
+            outcomes = [self._accept_slowly(cursor, post, now) for post in posts]
         live = self._live
         for post_outcomes in outcomes:
             for outcome in post_outcomes:
@@ -235,18 +230,30 @@ class Messages:
     def confirm(self, cursor: Cursor, receipts: Sequence[Receipt]) -> list[list[Confirmation]]:
         """Make what waits delivered."""
         now = self._now()
-        results = []
+        asked = json.dumps([id for receipt in receipts for id in receipt.ids])
+        rows = cursor.execute(
+            "SELECT id, recipient, sender, receipt, code FROM ledger"
+            " WHERE id IN (SELECT value FROM json_each(?)) AND state = 0",
+            (asked,),
+        ).fetchall()
+        waiting = {row[0]: row for row in rows}
+        confirmed: list[tuple[int, int]] = []
+        results: list[list[Confirmation]] = []
         for account, ids in receipts:
-            rows = cursor.execute(
-                "UPDATE ledger SET state = 1, settled = ? WHERE id IN (SELECT value FROM json_each(?))"
-                " AND recipient = ? AND state = 0 RETURNING id, sender, receipt, code",
-                (now, json.dumps(ids), account),
-            ).fetchall()
-            if rows:
-                self._count(account, -len(rows))
-            results.append(
-                [Confirmation(id, sender) for id, sender, receipt, code in rows if receipt and not code]
-            )
+            confirmations = []
+            before = len(confirmed)
+            for id in ids:
+                row = waiting.get(id)
+                if row is None or row[1] != account:
+                    continue
+                del waiting[id]  # named twice, it is confirmed once
+                confirmed.append((now, id))
+                if row[3] and row[4] is None:
+                    confirmations.append(Confirmation(id, row[2]))
+            if len(confirmed) > before:
+                self._count(account, before - len(confirmed))
+            results.append(confirmations)
+        cursor.executemany("UPDATE ledger SET state = 1, settled = ? WHERE id = ?", confirmed)
         return results
 
     def remove(self, cursor: Cursor, receipt: Receipt) -> Removal:

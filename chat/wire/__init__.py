@@ -20,7 +20,17 @@ from chat.messages import Frame
 from chat.wire import der, json
 from chat.wire.framing import DerFraming, Framing, LineFraming
 
-__all__ = ["Codec", "DerFraming", "Framing", "LineFraming", "deserialize", "framing", "serialize"]
+__all__ = [
+    "Codec",
+    "DerFraming",
+    "Framing",
+    "LineFraming",
+    "decoder",
+    "deserialize",
+    "encoder",
+    "framing",
+    "serialize",
+]
 
 T = TypeVar("T")
 
@@ -50,6 +60,16 @@ def deserialize(data: bytes, codec: Codec | str) -> Frame:
     @raise ValueError: an unknown codec.
     """
     return _DECODE[codec](data)
+
+
+def encoder(codec: Codec | str) -> Callable[[Frame], bytes]:
+    """L{serialize} for one codec, for those who say many frames."""
+    return _ENCODE[codec]
+
+
+def decoder(codec: Codec | str) -> Callable[[bytes], Frame]:
+    """L{deserialize} for one codec, for those who hear many frames."""
+    return _DECODE[codec]
 
 
 def framing(codec: Codec | str) -> Framing:

@@ -10,7 +10,7 @@ from typing import Protocol, Sequence
 
 from chat.errors import BadFrame, FatalError, Refusal
 from chat.messages import Answer, Failed, Fatal, Frame, Incoming
-from chat.wire import Codec, deserialize, framing, serialize
+from chat.wire import Codec, decoder, encoder, framing
 
 #: A connection that brings so many frames at once lets the others have their turn before it goes on.
 FRAMES_AT_ONCE = 1000
@@ -49,7 +49,8 @@ class FrameTranslator:
     """For programs: each frame as it is, in one codec."""
 
     def __init__(self, codec: Codec) -> None:
-        self._codec = codec
+        self._encode = encoder(codec)
+        self._decode = decoder(codec)
         self._framing = framing(codec)
 
     @property
@@ -64,39 +65,29 @@ class FrameTranslator:
     def next(self, limit: int) -> Incoming | None:
         """See L{Translator.next}."""
         try:
-            data = self._framing.next(limit)
-        except FatalError as error:
+            wire = self._framing.next(limit)
+            return None if wire is None else self._decode(wire)
+        except (BadFrame, FatalError) as error:
             return refuse(error)
-        return None if data is None else self._decode(data)
 
     def take(self, limit: int) -> list[Incoming]:
         """See L{Translator.take}."""
-        try:
-            wires = self._framing.take(limit)
-        except FatalError as error:
-            return [refuse(error)]
-        codec = self._codec
         frames: list[Incoming] = []
-        for wire in wires:
-            try:
-                frames.append(deserialize(wire, codec))
-            except BadFrame as error:
-                frames.append(refuse(error))
-            except FatalError as error:
-                frames.append(refuse(error))
-                break
+        decode = self._decode
+        try:
+            for wire in self._framing.take(limit):
+                try:
+                    frames.append(decode(wire))
+                except BadFrame as error:
+                    frames.append(refuse(error))
+        except FatalError as error:
+            frames.append(refuse(error))
         return frames
 
     def render(self, frames: Sequence[Frame]) -> bytes:
         """See L{Translator.render}."""
-        codec = self._codec
-        return b"".join([serialize(frame, codec) for frame in frames])
-
-    def _decode(self, data: bytes) -> Incoming:
-        try:
-            return deserialize(data, self._codec)
-        except (BadFrame, FatalError) as error:
-            return refuse(error)
+        encode = self._encode
+        return b"".join([encode(frame) for frame in frames])
 
 
 def refuse(error: Refusal | FatalError) -> Answer:
