@@ -445,9 +445,7 @@ class DamageTests(SynchronousTestCase):
     def test_unknownSender(self) -> None:
         """A sender is somebody who exists, or existed."""
         self.change(WAITING, "sender = 77")
-        self.assertFound(
-            f"message {WAITING}: sender, account 77, does not exist: it should be in users.db"
-        )
+        self.assertFound(f"message {WAITING}: sender, account 77, does not exist: it should be in users.db")
 
     def test_waitingForNobody(self) -> None:
         """Nothing is in the mailbox of an account that does not exist, or no more."""
@@ -503,9 +501,7 @@ class DamageTests(SynchronousTestCase):
     def test_offered(self) -> None:
         """Nothing can have been shown that was not there."""
         self.sql("messages", f"UPDATE mailboxes SET offered = 13 WHERE account = {ALICE}")
-        self.assertFound(
-            f"mailbox of account {ALICE}: offered up to position 13: it should be 0 to 12"
-        )
+        self.assertFound(f"mailbox of account {ALICE}: offered up to position 13: it should be 0 to 12")
 
     # --- accounts ---
 
@@ -668,9 +664,7 @@ class DamageTests(SynchronousTestCase):
         world.send(Account(ALICE, "alice"), "bob")
         self.sql("messages", f"DELETE FROM ledger WHERE id = {REMOVED}")
         self.assertTrue(snapshot.in_use(self.path))
-        self.assertFound(
-            f"message {REMOVED}: missing: it should be in the ledger, whatever became of it"
-        )
+        self.assertFound(f"message {REMOVED}: missing: it should be in the ledger, whatever became of it")
 
     def test_nothingSecret(self) -> None:
         """No subject, no body and no hash is in what is printed, however damaged the rows are."""
@@ -767,6 +761,29 @@ class UnusableTests(SynchronousTestCase):
         os.unlink(self.path / "lock")
         os.symlink("lock", self.path / "lock")
         self.assertUnusable(self.path, "lock cannot be read", "as the user")
+
+    def test_logForbidden(self) -> None:
+        """A -wal file that cannot be opened: without it the files do not tell everything."""
+        (self.path / "messages.db-wal").mkdir()
+        self.assertUnusable(self.path, "cannot be opened", "as the user")
+
+    def test_noRoom(self) -> None:
+        """No room for the temporary files that sorting takes."""
+
+        def full(*_: object) -> books.Findings:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        self.patch(books, "CHECKS", (full,))
+        self.assertUnusable(self.path, "no room for temporary files", "SQLITE_TMPDIR")
+
+    def test_interrupted(self) -> None:
+        """An operator who has waited long enough is not shown a traceback."""
+
+        def interrupted(*_: object) -> int:
+            raise KeyboardInterrupt
+
+        self.patch(auditing, "run", interrupted)
+        self.assertEqual(called("audit", "--data", str(self.path)), (130, "", ""))
 
     def test_usage(self) -> None:
         """A command or an option that there is not."""
@@ -883,6 +900,31 @@ class MomentTests(SynchronousTestCase):
         self.assertEqual(len(times), 2)
         assert report.totals is not None
         self.assertEqual(report.totals.number, LAST + 1)
+
+    def test_stoppedMeanwhile(self) -> None:
+        """A server that stops just when its files are to be opened: they are opened as they are now."""
+        examine = auditing._audit
+
+        def stopping(*arguments: Any) -> Report:
+            if snapshot.is_running(self.world.path):
+                self.world.close()
+                raise Unusable("The files have just been put away.")
+            return examine(*arguments)
+
+        self.patch(auditing, "_audit", stopping)
+        self.assertEqual(names(audit(self.world.path)), [])
+
+    def test_unreadableForNoReason(self) -> None:
+        """Files that SQLite refuses without finding fault with any of them: that is said."""
+
+        def refusing(*_: object) -> Any:
+            raise sqlite3.DatabaseError("out of order")
+
+        self.patch(auditing, "snapshot", refusing)
+        self.assertEqual(
+            names(audit(self.world.path)),
+            ["messages.db, users.db, passwords.db: nothing proven: out of order"],
+        )
 
     def test_changedForEver(self) -> None:
         """Files that something other than a server keeps changing cannot be judged."""

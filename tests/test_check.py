@@ -347,6 +347,4 @@ class DoorTests(SynchronousTestCase):
         data.close()
         status, said, _ = called("check", "--data", str(directory), "--door", f"127.0.0.1:{port}")
         self.assertEqual(status, 1)
-        self.assertEqual(
-            said[-1], f"error    door 127.0.0.1:{port} cannot be reached (Connection refused)"
-        )
+        self.assertEqual(said[-1], f"error    door 127.0.0.1:{port} cannot be reached (Connection refused)")

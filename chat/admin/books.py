@@ -211,7 +211,7 @@ def missing(connection: sqlite3.Connection, totals: Totals) -> Findings:
     if len(rows) != 1:
         yield f"messages.db: table counters has {len(rows) or 'no'} rows: it should have one"
         return
-    (last, _), = rows
+    ((last, _),) = rows
     if totals.number == last and (last == 0 or (totals.first, totals.last) == (1, last)):
         return  # ids are unique, so there is no room for a gap
     gaps = connection.execute(

@@ -185,9 +185,7 @@ def together(connection: sqlite3.Connection, probe: sqlite3.Connection) -> None:
 
 
 def _versions(probe: sqlite3.Connection) -> list[int]:
-    return [
-        probe.execute(f"PRAGMA {alias}.data_version").fetchone()[0] for alias in ("users", "passwords")
-    ]
+    return [probe.execute(f"PRAGMA {alias}.data_version").fetchone()[0] for alias in ("users", "passwords")]
 
 
 def _begin(connection: sqlite3.Connection) -> None:
