@@ -30,6 +30,7 @@ from chat.client import (
     Silent,
     Stopped,
     UnknownMessage,
+    connection,
     endpoint_from,
 )
 from chat.client.inbox import Inbox
@@ -677,6 +678,17 @@ class ReconnectTests(ClientTests):
         pong = client.ping()
         self.flush()
         self.successResultOf(pong)
+
+    def test_endless_frame(self) -> None:
+        """A frame without end does not fill the memory."""
+        self.patch(connection, "SERVER_FRAME_BYTES", 100_000)
+        self.connect()
+        self.session().transport.write(b'{"' + b"x" * 99_000)
+        self.flush()
+        self.assertEqual(self.disconnected, [])
+        self.session().transport.write(b"x" * 2000)
+        self.flush()
+        self.assertIsInstance(self.disconnected[0][0], NotChat)
 
     def test_cancelled_question(self) -> None:
         """Who cancels a question does not disturb the answers to the others."""

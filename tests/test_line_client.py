@@ -27,12 +27,14 @@ from chat.client.console import EndOfInput, OutputGone, PlainConsole
 from chat.client.line import LineClient
 from chat.client.main import main
 from chat.client.once import Order, send_once
-from chat.messages import Frame, Message
+from chat.messages import Frame, List, Login, Message, Welcome
 from tests.test_client import ClientTests, MemorySession
 
 try:
+    import termios
+
     import pexpect
-except ImportError:
+except ImportError:  # not there, or no such terminals here
     pexpect = None
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -419,6 +421,26 @@ class ScriptTests(LineTests):
         )
         self.assertTrue(all(kept.state == "delivered" for kept in self.server.ledger.values()))
 
+    def test_fetches_what_takes_time(self) -> None:
+        """What was waiting is waited for, also when it comes a little later than the welcome."""
+
+        def slowly(session: MemorySession, frame: Frame) -> bool:
+            if not isinstance(frame, Login) or frame.field != "password":
+                return False
+            session.name = "alice"
+            return session.say(Welcome(username="alice", waiting=1))
+
+        self.server.answers.append(slowly)
+        self.console.type(EndOfInput())
+        status = self.begin(username="alice", password="wonderland")
+        self.run_for(4)
+        self.assertNoResult(status)
+        self.server.deliver(self.server.accept("bob", Message(recipient="alice", body="at last")))
+        self.flush()
+        self.assertEqual(self.successResultOf(status), 0)
+        self.assertEqual(self.console.shown[-1], "| at last")
+        self.assertEqual(self.server.ledger[1].state, "delivered")
+
     def test_fetches_no_more_than_there_is(self) -> None:
         """When somebody else has taken what was waiting, the program ends all the same."""
         self.server.accept("bob", Message(recipient="alice", body="x"))
@@ -529,6 +551,28 @@ class SendOnceTests(ClientTests):
             self.assertEqual(self.successResultOf(status), 4)
             self.assertIn("No such account. (unknown-recipient)", self.complaints[0])
         self.assertFalse(any(stored.gone for stored in self.server.ledger.values()))
+
+    def test_reason_takes_time(self) -> None:
+        """The reason of what came back at once is asked for, also without waiting."""
+        held: list[tuple[MemorySession, Frame]] = []
+
+        def slowly(session: MemorySession, frame: Frame) -> bool:
+            if not isinstance(frame, List):
+                return False
+            held.append((session, frame))
+            return True
+
+        self.server.answers.append(slowly)
+        # Without the message itself, which would tell the reason before it is asked.
+        self.server.deliver = lambda stored: None  # type: ignore[method-assign]
+        status = self.send("nobody")
+        self.run_for(2)
+        self.assertNoResult(status)
+        for session, frame in held:
+            session._answer(frame)
+        self.flush()
+        self.assertEqual(self.successResultOf(status), 4)
+        self.assertIn("unknown-recipient", self.complaints[0])
 
     def test_comes_back_while_waiting(self) -> None:
         """4, too, when it comes back after some time."""
@@ -641,8 +685,7 @@ class PlainConsoleTests(SynchronousTestCase):
         self.assertEqual(lines, ["one", "zwölf", "three"])
         for _ in range(2):
             end = self.console.ask()
-            if not end.called:
-                self.reactor.run_one()
+            self.reactor.run_one()
             self.failureResultOf(end, EndOfInput)
 
     def test_no_text(self) -> None:
@@ -730,6 +773,15 @@ class CommandLineTests(SynchronousTestCase):
         status, _, err = self.run_main("--password-file", path)
         self.assertEqual(status, 2)
         self.assertIn("--user", err)
+
+    def test_password_file_of_the_environment(self) -> None:
+        """CHAT_PASSWORD_FILE names the file, too, and does not disturb who types a password."""
+        self.patch(os, "environ", {**os.environ, "CHAT_PASSWORD_FILE": "/nowhere/at/all"})
+        status, _, err = self.run_main("send", "bob", "--user", "a")
+        self.assertEqual(status, 2)
+        self.assertIn("/nowhere/at/all", err)
+        status, _, err = self.run_main("127.0.0.1:0")
+        self.assertIn("port", err)
 
     def test_no_password_option(self) -> None:
         """A password cannot be given as an argument."""
@@ -986,23 +1038,19 @@ class RealServerTests(SynchronousTestCase):
 
     @skipUnless(pexpect, "pexpect is not installed")
     def test_killed(self) -> None:
-        """A client that is told to end leaves the terminal as it was."""
+        """A client that is told to end while it reads a password leaves the terminal as it was."""
         for more in ([], ["--plain"]):
-            shell = pexpect.spawn("/bin/sh", env=self.daemon.environment, encoding="utf-8", timeout=30)
-            self.addCleanup(shell.close)
-            shell.sendline("PS1='$ '; stty -a > before")
-            shell.sendline(f"cd {self.daemon.directory}; stty -a > before")
-            words = [sys.executable, *self.daemon.command(self.daemon.addresses["json"], *more)]
-            shell.sendline(" ".join(words) + " -u alice & fg; stty -a > after; echo status $?.")
-            shell.expect("Password:")
-            time.sleep(0.5)
-            pid = subprocess.run(
-                ["pgrep", "-s", str(shell.pid), "-f", "chat.client.main"], capture_output=True
-            ).stdout.split()
-            os.kill(int(pid[-1]), signal.SIGTERM)
-            shell.expect(r"status \d+\.")
-            before = (self.daemon.directory / "before").read_text()
-            self.assertEqual((self.daemon.directory / "after").read_text(), before)
+            person = self.daemon.terminal(self.daemon.addresses["json"], "-u", "alice", *more)
+            self.addCleanup(person.close)
+            self.assertTrue(termios.tcgetattr(person.child_fd)[3] & termios.ECHO)
+            person.expect("Password:")
+            self.assertTrue(person.waitnoecho(10))
+            person.kill(signal.SIGTERM)
+            person.expect(pexpect.EOF)
+            modes = termios.tcgetattr(person.child_fd)[3]
+            self.assertTrue(modes & termios.ECHO and modes & termios.ICANON, more)
+            person.close()
+            self.assertEqual(person.exitstatus, 130)
 
     def test_restart(self) -> None:
         """A client that stays keeps what is typed over a restart of the server, and sends it once."""

@@ -126,7 +126,6 @@ class PlainConsole:
         waiter, self._waiter = self._waiter, None
         assert waiter is not None
         if line is None:
-            self._lines.append(None)  # and nothing but the end after the end
             waiter.errback(EndOfInput())
             return
         try:

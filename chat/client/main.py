@@ -113,7 +113,7 @@ def _chat(arguments: list[str]) -> int:
         metavar="HOST:PORT | unix:PATH",
         help="the server; 127.0.0.1:5311 if not given, with der 127.0.0.1:5312",
     )
-    _add_common(parser)
+    _add_common(parser, "log in under this name; asked if not given")
     parser.add_argument(
         "--sign-up",
         action="store_true",
@@ -124,9 +124,9 @@ def _chat(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     codec = Codec(options.codec)
     address = _address(parser, options.server, codec)
-    password = _read_password(parser, options.password_file)
-    if password is not None and options.user is None:
-        parser.error("a password file is of use only together with --user")
+    if options.password_file is not None and options.user is None:
+        parser.error("--password-file is of use only together with --user")
+    password = None if options.user is None else _read_password(parser, options.password_file)
     edited = not options.plain and sys.stdin.isatty() and sys.stdout.isatty()
     reactor = _asyncio_reactor() if edited else _reactor()
     endpoint = _endpoint(parser, reactor, address)
@@ -166,8 +166,12 @@ def _send(arguments: list[str]) -> int:
         metavar="SECONDS",
         help="wait so long for the delivery; if not given, leave once it is accepted",
     )
-    parser.add_argument("--server", metavar="HOST:PORT", help="the server; see below for the other forms")
-    _add_common(parser)
+    parser.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        help="the server; 127.0.0.1:5311 if not given, with der 127.0.0.1:5312",
+    )
+    _add_common(parser, "log in under this name; always needed")
     parser.add_argument(
         "--timeout",
         type=_seconds,
@@ -233,12 +237,11 @@ def _parser(program: str, description: str, more: str) -> _Parser:
     )
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-u", "--user", metavar="NAME", help="log in under this name")
+def _add_common(parser: argparse.ArgumentParser, user: str) -> None:
+    parser.add_argument("-u", "--user", metavar="NAME", help=user)
     parser.add_argument(
         "--password-file",
         metavar="PATH",
-        default=os.environ.get("CHAT_PASSWORD_FILE"),
         help="read the password from the first line of this file",
     )
     parser.add_argument(
@@ -274,7 +277,8 @@ def _endpoint(parser: _Parser, reactor: Any, address: str) -> Any:
 
 
 def _read_password(parser: _Parser, path: str | None) -> str | None:
-    if path is None:
+    path = path or os.environ.get("CHAT_PASSWORD_FILE")
+    if not path:
         return None
     try:
         with open(path, encoding="utf-8", newline="") as file:

@@ -25,10 +25,10 @@ _FIRST_COMMAND = 236  # EOF, RFC 1184
 BINARY, ECHO, TIMING_MARK = 0, 1, 6
 AYT_ANSWER = b"\r\n[Yes]\r\n"
 
-_LF = 10
-_STOP = re.compile(rb"[\n\x00\xff]")
-_STOP_OF_PLAIN = re.compile(rb"[\n\x00]")
+_STOP = re.compile(rb"[\n\xff]|(?<=\r)\x00")
+_STOP_OF_PLAIN = re.compile(rb"\n|(?<=\r)\x00")
 _PAIR = re.compile(rb"\xff.", re.DOTALL)
+_BLANKS = re.compile(rb"(?:\r?\n|\r\x00)+")
 
 
 class Command(NamedTuple):
@@ -81,6 +81,8 @@ class TelnetLines:
             if self._skipped >= 0 and not self._skip(limit):
                 return None
             stop = _STOP_OF_PLAIN if self.telnet is False else _STOP
+            if raw[:1] == b"\0" and self._line[-1:] == b"\r":
+                return self._take_line(0)  # a command came between the two
             found = stop.search(raw, self._searched)
             at = len(raw) if found is None else found.start()
             if len(self._line) + at >= limit:
@@ -98,14 +100,16 @@ class TelnetLines:
                     if command is not None:
                         return command
                     continue
-            elif raw[at] == _LF or self._after_cr(at):
+            else:
                 return self._take_line(at)
             self._searched = at + 1
 
-    def _after_cr(self, at: int) -> bool:
-        """Whether the octet before this offset is a CR: CR NUL ends a line as CR LF does."""
-        before = self._raw[at - 1 : at] if at else self._line[-1:]
-        return before == b"\r"
+    def skip_blanks(self) -> None:
+        """Use up all the empty lines at the front at once."""
+        found = _BLANKS.match(self._raw)
+        if found is not None and not self._line and self.telnet is not None:
+            del self._raw[: found.end()]
+            self._searched = 0
 
     def _take_line(self, at: int) -> bytes:
         line = self._line + self._raw[:at]

@@ -66,6 +66,8 @@ from chat.wire.text_shown import Shown
 from chat.wire.text_words import NOTHING, Ask, Asked, Octets, Said, visible
 from chat.wire.translator import FRAMES_AT_ONCE, refuse
 
+#: What comes of bytes that ask for nothing.
+_NOTHING_TO_SAY = Answer(Octets(octets=b""))
 #: Of how many sent messages the recipient is remembered until they are delivered.
 _REMEMBERED = 1000
 
@@ -84,6 +86,7 @@ class TextTranslator:
         self._commands = Commands("")
         self._login = LoginLines()
         self._held = True  # what the next line means depends on an answer that is due
+        self._used = 0  # lines and commands since frames were last taken
         self._unread = 0  # own prompts that are not printed yet
         self._early = 0  # the first so many of those are answered already
         self._sent_to: dict[int, str] = {}
@@ -102,8 +105,12 @@ class TextTranslator:
     def take(self, limit: int) -> list[Incoming]:
         """See L{chat.wire.translator.Translator.take}."""
         frames: list[Incoming] = []
-        while len(frames) < FRAMES_AT_ONCE and (frame := self.next(limit)) is not None:
+        self._used = 0
+        while max(len(frames), self._used) < FRAMES_AT_ONCE and (frame := self.next(limit)) is not None:
             frames.append(frame)
+        if self._used >= FRAMES_AT_ONCE and not self._held:
+            # Lines that ask for nothing take their time, too: let the others have their turn.
+            frames += [_NOTHING_TO_SAY] * (FRAMES_AT_ONCE - len(frames))
         return frames
 
     def next(self, limit: int) -> Incoming | None:
@@ -111,7 +118,11 @@ class TextTranslator:
         ready = self._ready
         replies = bytearray()
         flushed = False
+        used = 0
         while not ready and not self._held:
+            if used == FRAMES_AT_ONCE:
+                ready.append(_NOTHING_TO_SAY)
+                break
             if self._shown.lost:  # they are only ever lost while logged in
                 ids = self._shown.take_lost(READ_IDS)
                 self._hand_in([request(Read(ids=ids), Asked(lost=True))])
@@ -124,6 +135,7 @@ class TextTranslator:
                 break
             if piece is None:
                 break
+            used += 1
             if isinstance(piece, bytes):
                 self._line_ended(piece)
             elif piece == (DO, TIMING_MARK):
@@ -136,6 +148,7 @@ class TextTranslator:
                 self._interrupted()
             elif piece.code != AYT or not replies.endswith(AYT_ANSWER):
                 replies += self._options.reply(piece)
+        self._used += used
         if replies:
             ready.appendleft(Answer(Octets(octets=bytes(replies), flushed=flushed)))
         return ready.popleft() if ready else None
@@ -152,7 +165,12 @@ class TextTranslator:
             text = _edited(text)
         self._prompt_answered()
         state = self._commands if self._logged_in else self._login
-        self._hand_in(state.typed(text))
+        steps = state.typed(text)
+        self._hand_in(steps)
+        if not line and not steps and self._commands.dialog is None:
+            # More of them would mean no more, and 65,536 fit into what arrives at once.
+            self._lines.skip_blanks()
+            self._confirm(self._shown.line_typed())
 
     def _interrupted(self) -> None:
         if self._logged_in and self._commands.dialog is not None:

@@ -32,9 +32,10 @@ class Paper:
         if self.prompt is None:
             self.send(self._options.show())
         self._end_line()
-        for line in lines:
-            self._out += line.encode()
-            self._out += self._line_end
+        if lines:
+            end = self._line_end
+            self._out += end.join(lines).encode()
+            self._out += end.encode()
 
     def ask(self, prompt: Ask, answered: bool) -> None:
         """Print a prompt; one that was answered before it could be read gets a line of its own."""
@@ -45,7 +46,7 @@ class Paper:
             self.send(self._options.hide() if hide else self._options.show())
         self._out += prompt.prompt.encode()
         if answered:
-            self._out += self._line_end
+            self._out += self._line_end.encode()
         else:
             self.prompt = prompt
 
@@ -70,11 +71,11 @@ class Paper:
         return taken
 
     @property
-    def _line_end(self) -> bytes:
-        return b"\r\n" if self._lines.telnet else b"\n"
+    def _line_end(self) -> str:
+        return "\r\n" if self._lines.telnet else "\n"
 
     def _end_line(self) -> None:
         if self._owed or (self.prompt is not None and not self._cut):
-            self._out += self._line_end
+            self._out += self._line_end.encode()
         self._owed = False
         self._cut = self.prompt is not None

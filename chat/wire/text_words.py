@@ -8,7 +8,6 @@ Every line can be understood alone, as a screen reader speaks it.
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from chat.messages import Deleted, Entry, Failed, Frame, Listing, Message
@@ -16,13 +15,43 @@ from chat.messages import Deleted, Entry, Failed, Frame, Listing, Message
 #: C0, DEL and C1 controls; line and paragraph separators; all characters that are
 #: invisible or change the order of what follows (Default_Ignorable_Code_Point, but
 #: not the variation selectors, which emoji and names need); surrogates.
-_UNSAFE = re.compile(
-    "[\\\\\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
-    "\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb"
-    "\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
-    "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"
+_UNSAFE = (
+    (0x0, 0x1F),
+    (0x5C, 0x5C),
+    (0x7F, 0x9F),
+    (0xAD, 0xAD),
+    (0x34F, 0x34F),
+    (0x61C, 0x61C),
+    (0x115F, 0x1160),
+    (0x17B4, 0x17B5),
+    (0x180B, 0x180F),
+    (0x200B, 0x200F),
+    (0x2028, 0x202E),
+    (0x2060, 0x206F),
+    (0x3164, 0x3164),
+    (0xD800, 0xDFFF),
+    (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0),
+    (0xFFF0, 0xFFFB),
+    (0x13430, 0x1345F),
+    (0x1BCA0, 0x1BCA3),
+    (0x1D173, 0x1D17A),
+    (0xE0000, 0xE00FF),
+    (0xE01F0, 0xE0FFF),
 )
-_LINE_END = re.compile("\r?\n")
+
+
+def _spelled(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+#: What is shown instead of each of them, for L{str.translate}.
+_SPELLED = {code: _spelled(code) for first, last in _UNSAFE for code in range(first, last + 1)}
+_SPELLED |= {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+#: The same for a text whose line ends are kept.
+_SPELLED_IN_LINES = {code: spelled for code, spelled in _SPELLED.items() if code != ord("\n")}
 
 _FATES = {
     "waiting": "waiting",
@@ -79,25 +108,7 @@ def visible(text: str) -> str:
 
     A backslash is doubled, so that nothing else can look like that spelling.
     """
-    return text.translate(_SPELLED) if _UNSAFE.search(text) else text
-
-
-class _Spelled(dict[int, str]):
-    """How the characters that a text may not be shown with are spelled; others are left as they are."""
-
-    def __missing__(self, code: int) -> str:
-        character = chr(code)
-        if not _UNSAFE.match(character):
-            raise LookupError(code)  # which tells str.translate to leave it, and is not worth remembering
-        if code < 0x100:
-            spelled = f"\\x{code:02x}"
-        else:
-            spelled = f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-        self[code] = spelled
-        return spelled
-
-
-_SPELLED = _Spelled({ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"})
+    return text.translate(_SPELLED)
 
 
 def moment(time: str) -> str:
@@ -123,11 +134,15 @@ def message(frame: Message, me: str, *, again: bool = False) -> list[str]:
         head += f" from {visible(frame.sender)}{to}, {moment(frame.time)}"
     if frame.state:
         head += f", {_fate(frame.state)}"
-    return [head + _subject(frame.subject), *[f"| {visible(line)}" for line in _lines(frame.body)]]
+    return [head + _subject(frame.subject), *_marked(frame.body)]
 
 
-def _lines(body: str) -> list[str]:
-    return _LINE_END.split(body) if body else []
+def _marked(body: str) -> list[str]:
+    """The lines of a body, visible and marked; one pass over all, for there may be 65,536 of them."""
+    if not body:
+        return []
+    lines = body.replace("\r\n", "\n").translate(_SPELLED_IN_LINES).split("\n")
+    return [f"| {line}" for line in lines]
 
 
 def _subject(subject: str | None) -> str:
