@@ -6,6 +6,9 @@ server and alters what the server says.
 
 from __future__ import annotations
 
+import contextlib
+import io
+import itertools
 import os
 import re
 import signal
@@ -18,8 +21,8 @@ from typing import Any, Callable, Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chat.conformance.__main__ import CHECKS, chosen, make
-from chat.conformance.check import Room, Server, sign_up
+from chat.conformance.__main__ import chosen, fault, main, make, parse_address
+from chat.conformance.check import CHECKS, Room, Server, sign_up
 from chat.conformance.codecs import CODECS, Codec, Plain
 from chat.conformance.talk import Address
 
@@ -108,7 +111,7 @@ class ServerTests(SynchronousTestCase):
         return verdict
 
     def test_json(self) -> None:
-        """Every check of the JSON door passes, the time-out of the login and the end of the server included."""
+        """Every check of the JSON door passes, those of the time-out and of the last word included."""
         daemon = self.start("--login-timeout", "2")
         verdict = self.passes(daemon.server("json", login_timeout=2.0, process=daemon.process.pid))
         others = {name for name, check in CHECKS.items() if check.codec == "der"}
@@ -203,17 +206,15 @@ class Liar:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for each in self._open:
-            with_no_matter(each)
+            close_anyway(each)
         for thread in self._threads:
             thread.join(PATIENCE)
 
 
-def with_no_matter(open_socket: socket.socket) -> None:
+def close_anyway(open_socket: socket.socket) -> None:
     """Close a socket whose other end may be gone."""
-    try:
+    with contextlib.suppress(OSError):
         open_socket.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
     open_socket.close()
 
 
@@ -382,35 +383,216 @@ def talkative(data: Plain) -> list[Plain]:
 
 #: Lies, and the checks that see through them; together these are all the checks.
 LIES: dict[str, tuple[Callable[[], Lie], str]] = {
-    "early": (lambda: early, ""),
-    "miscounted": (lambda: miscounted, ""),
-    "shouted": (lambda: shouted, ""),
-    "cut": (lambda: cut, ""),
-    "cleaned": (lambda: cleaned, ""),
-    "no subject": (lambda: no_subject, ""),
-    "no reason": (lambda: no_reason, ""),
-    "swapped": (swapped, ""),
-    "reversed listing": (lambda: reversed_listing, ""),
-    "always waiting": (lambda: always_waiting, ""),
-    "no more pages": (lambda: setting("listing", more=False), ""),
-    "one entry more": (lambda: one_more, ""),
-    "all deleted": (lambda: all_deleted, ""),
-    "nothing missing": (lambda: nothing_missing, ""),
-    "told at once": (lambda: told_at_once, ""),
-    "never told": (lambda: silence("delivered"), ""),
-    "a copy": (lambda: twice("message"), ""),
-    "always accepted as waiting": (lambda: setting("accepted", state="waiting"), ""),
-    "ids of their own": (numbered, ""),
-    "one id": (lambda: setting("accepted", id=7), ""),
-    "no ref accepted": (lambda: setting("accepted", ref=None), ""),
-    "no ref refused": (lambda: setting("failed", ref=None), ""),
-    "always a ref": (lambda: setting("accepted", ref="r"), ""),
-    "wrong code": (lambda: setting("failed", code="bad-luck"), ""),
-    "wrong last word": (lambda: setting("fatal", code="bad-luck"), ""),
-    "talkative": (lambda: talkative, ""),
-    "two pongs": (lambda: twice("pong"), ""),
-    "two prompts": (lambda: twice("username"), ""),
-    "an old time": (lambda: setting("accepted", time="2026-11-22 21:07:00"), ""),
-    "another sender": (lambda: setting("message", sender="eve"), ""),
-    "another version": (lambda: setting("version", protocol=2), ""),
+    "another version": (lambda: setting("version", protocol=2), "greeting"),
+    "two prompts": (lambda: twice("username"), "signing-up sign-up-at-once longest-name"),
+    "shouted": (lambda: shouted, "prepared-names logging-in"),
+    "early": (lambda: early, "waiting-mail"),
+    "miscounted": (lambda: miscounted, "logging-in waiting-mail reading-confirms-nothing"),
+    "wrong code": (
+        lambda: setting("failed", code="bad-luck"),
+        "wrong-password bad-names bad-passwords long-passwords prepared-passwords prompt-after-refusal"
+        " login-after-login frames-of-servers bad-frames unknown-box changing-password deleting-account"
+        " reserved-name",
+    ),
+    "no ref refused": (
+        lambda: setting("failed", ref=None),
+        "message-before-login ref-of-bad-frame reused-ref subject-limit",
+    ),
+    "wrong last word": (
+        lambda: setting("fatal", code="bad-luck"),
+        "login-frame-limit user-frame-limit answers-before-fatal malformed-before-login malformed-frames"
+        " endless-line account-gone",
+    ),
+    "talkative": (lambda: talkative, "quitting account-gone"),
+    "two pongs": (lambda: twice("pong"), "line-ends ping"),
+    "an old time": (lambda: setting("accepted", time="2026-11-22 21:07:00"), "limit-after-welcome accepted"),
+    "no ref accepted": (
+        lambda: setting("accepted", ref=None),
+        "login-at-once any-split last-duplicate many-under-way ref-of-each-sender",
+    ),
+    "always a ref": (lambda: setting("accepted", ref="r"), "ids-grow without-ref"),
+    "one id": (lambda: setting("accepted", id=7), "ids-grow many-under-way ref-of-each-sender"),
+    "ids of their own": (numbered, "inbox-and-sent repeated-ref hanging-up"),
+    "always accepted as waiting": (
+        lambda: setting("accepted", state="waiting"),
+        "order-of-answers state-now ref-after-removal unknown-recipient impossible-recipients"
+        " mail-of-deleted-account",
+    ),
+    "another sender": (
+        lambda: setting("message", sender="eve"),
+        "prepared-names accepted comes-again sender-gone",
+    ),
+    "cleaned": (lambda: cleaned, "any-json lines-of-the-server body-limit unaltered"),
+    "cut": (lambda: cut, "unknown-fields null-is-absent body-limit"),
+    "no subject": (lambda: no_subject, "empty-subject"),
+    "no reason": (lambda: no_reason, "recipient-limit returns-are-durable returned-in-boxes"),
+    "a copy": (lambda: twice("message"), "without-ref order-of-acceptance repeated-ref once-in-a-session"),
+    "swapped": (swapped, "order-of-acceptance"),
+    "told at once": (lambda: told_at_once, "repeated-ref-in-one-go ref-limit once-in-a-session hanging-up"),
+    "never told": (
+        lambda: silence("delivered"),
+        "several-sessions to-oneself ignored-receipts receipt deleting-confirms",
+    ),
+    "always waiting": (lambda: always_waiting, "confirmed-never-again no-receipt sender-away states"),
+    "no more pages": (lambda: setting("listing", more=False), "pages default-page"),
+    "reversed listing": (lambda: reversed_listing, "recalling pages"),
+    "one entry more": (lambda: one_more, "repeated-ref inbox-and-sent"),
+    "all deleted": (lambda: all_deleted, "bad-numbers deleting not-mine-to-delete"),
+    "nothing missing": (lambda: nothing_missing, "reading read-limit"),
 }
+#: The same for the checks that only the DER door has.
+DER_LIES = {
+    "never told": "octets",
+    "cut": "fields-of-later-versions",
+    "ids of their own": "default-values",
+    "wrong code": "bad-values",
+    "all deleted": "number-range",
+    "no ref refused": "ref-of-bad-value",
+    "talkative": "malformed-values deep-values announced-length",
+}
+
+
+class LiarTests(SynchronousTestCase):
+    """Each check can fail: a server that does otherwise is found out."""
+
+    def assertFoundOut(self, codec: str, lies: dict[str, str], *options: str) -> None:
+        """Each lie makes the checks fail that are named with it."""
+        daemon = Daemon(self.mktemp(), *options)
+        self.addCleanup(daemon.stop)
+        blind = []
+        for name, checks in lies.items():
+            liar = Liar(daemon.doors[codec], CODECS[codec], LIES[name][0]())
+            server = daemon.server(codec, patience=0.7)._replace(address=liar.address)
+            blind += [f"{name}: {each}" for each in checks.split() if not fault(CHECKS[each], server)]
+            liar.close()
+        self.assertEqual(blind, [])
+
+    def test_json(self) -> None:
+        """Altered answers fail the checks of the JSON door."""
+        self.assertFoundOut("json", {name: checks for name, (_, checks) in LIES.items()})
+
+    def test_der(self) -> None:
+        """Altered answers fail the checks of the DER door."""
+        self.assertFoundOut("der", DER_LIES)
+
+    def test_special_servers(self) -> None:
+        """So do those that need a server of a special kind."""
+        data = self.mktemp()
+        daemon = Daemon(data, "--login-timeout", "1", "--registration", "closed")
+        self.addCleanup(daemon.stop)
+        for check, lie in (
+            ("closed-sign-up", setting("failed", code="bad-luck")),
+            ("login-timeout", setting("fatal", code="bad-luck")),
+        ):
+            liar = Liar(daemon.doors["json"], CODECS["json"], lie)
+            server = daemon.server("json", patience=3.0, login_timeout=1.0)._replace(address=liar.address)
+            self.assertIsNot(fault(CHECKS[check], server), None, check)
+            liar.close()
+        open_door = Daemon(self.mktemp())
+        self.addCleanup(open_door.stop)
+        liar = Liar(open_door.doors["json"], CODECS["json"], setting("fatal", code="bad-luck"))
+        server = open_door.server("json", process=open_door.process.pid)._replace(address=liar.address)
+        self.assertIsNot(fault(CHECKS["shutting-down"], server), None)
+        liar.close()
+
+    def test_every_check(self) -> None:
+        """No check is left out above."""
+        special = {"closed-sign-up", "login-timeout", "shutting-down"}
+        seen = {check for _, checks in LIES.values() for check in checks.split()} | special
+        seen |= {check for checks in DER_LIES.values() for check in checks.split()}
+        self.assertEqual(seen, set(CHECKS))
+
+
+class SpokenTests(SynchronousTestCase):
+    """What the command is told and what it says."""
+
+    def run_it(self, *arguments: str) -> tuple[int, str, str]:
+        """The exit status, and what is printed on either stream."""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main(arguments)
+        return status, out.getvalue(), err.getvalue()
+
+    def test_list(self) -> None:
+        """--list tells each check's name, what it holds and where that is written."""
+        status, out, _ = self.run_it("--list")
+        self.assertEqual(status, 0)
+        self.assertEqual(len(out.splitlines()), len(CHECKS))
+        self.assertIn("greeting (Before the welcome): The server speaks first: version, ", out)
+
+    def test_sections(self) -> None:
+        """Every section that a check names is in the document, and no check lacks its sentence."""
+        lines = PAGE.read_text("utf-8").splitlines()
+        titles = {a for a, b in itertools.pairwise(lines) if b and set(b) in ({"-"}, {"~"}, {"="})}
+        for check in CHECKS.values():
+            self.assertIn(check.section, titles, check.name)
+            self.assertTrue(check.sentence.endswith("."), check.name)
+
+    def test_wrong_usage(self) -> None:
+        """No address, no such address, no such check, no such option: exit status 2, and why."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            usages = [
+                ((), "HOST:PORT"),
+                (("localhost",), "HOST:PORT"),
+                (("localhost:http",), "HOST:PORT"),
+                (("localhost:70000",), "HOST:PORT"),
+                ((f"127.0.0.1:{port}", "no-such-check"), "no check no-such-check"),
+                ((f"127.0.0.1:{port}", "--codec", "xml"), "xml"),
+                ((f"127.0.0.1:{port}", "--patience", "never"), "never"),
+            ]
+            for arguments, why in usages:
+                status, out, err = self.run_it(*arguments)
+                self.assertEqual((status, out), (2, ""), arguments)
+                self.assertIn(why, err)
+        status, out, err = self.run_it(f"127.0.0.1:{port}")
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("nobody answers", err)
+
+    def test_addresses(self) -> None:
+        """Names, IPv4 and IPv6 addresses are understood."""
+        self.assertEqual(parse_address("chat.example:5311"), ("chat.example", 5311))
+        self.assertEqual(parse_address("[::1]:5311"), ("::1", 5311))
+
+    def test_silent_server(self) -> None:
+        """A server that says nothing fails in time, with a line that tells what was awaited."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = f"127.0.0.1:{listener.getsockname()[1]}"
+            status, out, _ = self.run_it(address, "--patience", "0.1", "greeting")
+        self.assertEqual(status, 1)
+        failed, summary = out.splitlines()
+        self.assertTrue(failed.startswith("FAIL greeting: The server speaks first"), failed)
+        self.assertIn("awaited version {'protocol': 1}, but the server said nothing for 0.1 s", failed)
+        self.assertEqual(summary, "0 passed, 1 failed")
+
+    def test_garbage(self) -> None:
+        """What is no frame, or none that servers say, fails; nothing is printed that steers a terminal."""
+        for said, why in (
+            (b"\x1b[2Jhello\n", "not JSON"),
+            (b'{"type":"system","data":{"keyword":"version"},"type":"system"}\n', "duplicate keys"),
+            (b"[]\n", "no JSON object"),
+            (b'{"type":"login","data":{}}\n', "no type or no data"),
+            (b'{"type":"system","data":{"keyword":"ping"}}\n', "keyword servers do not say"),
+            (b'{"type":"system","data":{"keyword":"version","protocol":1}}\n', "lacks server"),
+            (b'{"type":"system","data":{"keyword":"version","protocol":1.0,"server":"x"}}\n', "is no number"),
+            (b'{"type":"system","data":{"keyword":"fatal","code":"x","reason":"\\u001b[2J"}}\n', "x1b[2J"),
+            (b"", "hung up"),
+        ):
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                thread = threading.Thread(target=_say, args=(listener, said))
+                thread.start()
+                address = f"127.0.0.1:{listener.getsockname()[1]}"
+                status, out, _ = self.run_it(address, "--patience", "5", "greeting")
+                thread.join()
+            self.assertEqual(status, 1, said)
+            self.assertIn(why, out)
+            self.assertNotIn("\x1b", out)
+
+
+def _say(listener: socket.socket, said: bytes) -> None:
+    """Say this to the second who calls; the first only looks whether anybody is there."""
+    listener.settimeout(PATIENCE)
+    for _ in range(2):
+        client, _ = listener.accept()
+        with client, contextlib.suppress(OSError):
+            client.sendall(said)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Union
+from contextlib import suppress
+from typing import Any, Iterable, Sequence, Union
 
 import msgspec
 
 from chat.errors import BadFrame, MalformedFrame
-from chat.messages import REF_BYTES, SYSTEM, Frame, Login, Message
+from chat.messages import REF_BYTES, SYSTEM, Entry, Frame, Login, Message, Returned
 
 
 class _SystemEnvelope(msgspec.Struct, tag_field="type", tag="system"):
@@ -59,7 +60,8 @@ def _decode_slowly(line: bytes) -> Frame:
     """
     try:
         # A Raw is any JSON: this checks the line to its end.
-        raw = _tidy(msgspec.json.decode(line, type=msgspec.Raw), _DEPTH)
+        raw = msgspec.json.decode(line, type=msgspec.Raw)
+        raw = _tidy(line)
         return _decoder.decode(raw).data
     except msgspec.ValidationError as error:
         raise BadFrame(f"No frame of this protocol: {_mask(error)}.", ref=_ref(raw)) from None
@@ -67,25 +69,53 @@ def _decode_slowly(line: bytes) -> Frame:
         raise _malformed(error) from None
 
 
-#: How deep objects and arrays mean anything: frame, data, messages, message, returned.
-_DEPTH = 5
-_objects = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_arrays = msgspec.json.Decoder(list[msgspec.Raw])
-
-
-def _tidy(raw: msgspec.Raw, depth: int) -> msgspec.Raw:
-    """The same JSON without duplicate keys and without fields that are C{null}."""
-    start = bytes(memoryview(raw)[:1])
-    if depth and start == b"{":
-        fields = _objects.decode(raw).items()
-        tidy = {key: _tidy(value, depth - 1) for key, value in fields if value != _NULL}
-        return msgspec.Raw(_encode(tidy))
-    if depth and start == b"[":
-        return msgspec.Raw(_encode([_tidy(value, depth - 1) for value in _arrays.decode(raw)]))
-    return raw
-
-
 _NULL = msgspec.Raw(b"null")
+
+
+def _parts(names: Iterable[str], required: Sequence[str] = ()) -> type[msgspec.Struct]:
+    """An object whose fields of these names are left undecoded, of duplicates the last; no others."""
+    optional = [(name, msgspec.Raw, _NULL) for name in dict.fromkeys(names) if name not in required]
+    return msgspec.defstruct("_Parts", [*[(name, msgspec.Raw) for name in required], *optional])
+
+
+#: No message that a server sends takes fewer bytes.
+_SHORTEST = 40
+#: What may stand in a frame, in its data, in a message or an entry within these, and in why it came back.
+_frame = msgspec.json.Decoder(_parts(("type", "data")))
+_KINDS: tuple[type[Frame], ...] = (Login, Message, *SYSTEM)
+_data = msgspec.json.Decoder(
+    _parts(["keyword", *[name for kind in _KINDS for name in kind.__struct_fields__]])
+)
+_WITHIN = _parts([*Message.__struct_fields__, *Entry.__struct_fields__], ("recipient",))
+_within: msgspec.json.Decoder[list[msgspec.Struct]] = msgspec.json.Decoder(list[_WITHIN])  # type: ignore[valid-type]
+_reason = msgspec.json.Decoder(_parts(Returned.__struct_fields__))
+
+
+def _tidy(line: bytes) -> msgspec.Raw:
+    """The same frame without duplicate keys, without fields that are C{null}, and without unknown ones.
+
+    What is no object where one should be is left as it is, and so are messages too short to be
+    any: a line costs little more than what it costs to skip it, whatever it is made of.
+    """
+    fields = _present(_frame.decode(line))
+    with suppress(msgspec.ValidationError, KeyError):
+        data = _present(_data.decode(fields["data"]))
+        fields["data"] = data
+        _tidy_reason(data)
+        messages = _within.decode(data["messages"])
+        if len(messages) * _SHORTEST <= len(line):
+            data["messages"] = [_tidy_reason(_present(each)) for each in messages]
+    return msgspec.Raw(_encode(fields))
+
+
+def _tidy_reason(fields: dict[str, Any]) -> dict[str, Any]:
+    with suppress(msgspec.ValidationError, KeyError):
+        fields["returned"] = _present(_reason.decode(fields["returned"]))
+    return fields
+
+
+def _present(parts: msgspec.Struct) -> dict[str, Any]:
+    return {name: part for name in parts.__struct_fields__ if (part := getattr(parts, name)) != _NULL}
 
 
 def _malformed(error: Exception) -> MalformedFrame:

@@ -1,0 +1,344 @@
+"""What is fed, and what it must never do."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from pathlib import Path
+from random import Random
+from typing import Callable, Protocol
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
+from zope.interface import implementer
+
+from chat.errors import BadFrame, ChatError, FatalError
+from chat.messages import (
+    LOGIN_FRAME_BYTES,
+    USER_FRAME_BYTES,
+    Accepted,
+    AccountDeleted,
+    Answer,
+    Bye,
+    ChangePassword,
+    Delete,
+    DeleteAccount,
+    Deleted,
+    Fatal,
+    Frame,
+    Incoming,
+    List,
+    Listing,
+    Login,
+    Message,
+    Messages,
+    NewPassword,
+    Password,
+    PasswordChanged,
+    Ping,
+    Pong,
+    Quit,
+    Read,
+    Username,
+    Version,
+    Welcome,
+)
+from chat.wire import deserialize, framing, serialize
+from chat.wire.text import TextTranslator
+from tests.fuzz.mutation import MAKERS, cut
+from tests.network import Network, Wire, password
+
+#: How much CPU time one frame may take, in seconds, and each further one in the same input.
+CPU = 0.050
+CPU_MORE = 0.0005
+#: Beyond this a frame is only read.
+LONG_BYTES = 32 * 1024
+#: How much memory beyond twice its size one input may take.
+SPARE_BYTES = 256 * 1024
+TIME = "2026-11-22T21:07:00.123Z"
+
+
+class Fault(Exception):
+    """A target did what it must never do."""
+
+
+class Target(Protocol):
+    """Something that takes hostile bytes."""
+
+    def make(self, random: Random) -> bytes:
+        """An input."""
+
+    def run(self, wire: bytes) -> int:
+        """Take an input; how many frames it was.
+
+        @raise Fault: what came of it is wrong; any other exception is as bad.
+        """
+
+    def close(self) -> None:
+        """No more inputs."""
+
+
+class DecoderTarget:
+    """One codec: bytes are a frame that can be written and read again, or are refused in words."""
+
+    def __init__(self, codec: str) -> None:
+        self._codec = codec
+        self.make = MAKERS[codec]
+
+    def run(self, wire: bytes) -> int:
+        """See L{Target.run}."""
+        cutter = framing(self._codec)
+        cutter.feed(wire)
+        count = 1
+        for limit in (LOGIN_FRAME_BYTES, USER_FRAME_BYTES):
+            try:
+                count += len(cutter.take(limit))
+            except FatalError as error:
+                _told(error)
+        try:
+            frame = deserialize(wire, self._codec)
+        except (BadFrame, FatalError) as error:
+            _told(error)
+            return count
+        if len(wire) > LONG_BYTES:
+            return count  # writing and reading it twice is not what is measured
+        for codec in ("json", "der"):
+            try:
+                again = deserialize(serialize(frame, codec), codec)
+            except ValueError:
+                if _moment(frame):
+                    raise
+                continue  # of the form of a time, but none: only clients can say so, and nobody asks them
+            if again != frame:
+                raise Fault(f"read, written in {codec} and read again it differs")
+        return count
+
+    def close(self) -> None:
+        """See L{Target.close}."""
+
+
+def _moment(frame: Frame) -> bool:
+    """Whether all times in a frame are moments that there are."""
+    from chat.messages import milliseconds
+
+    for one in [frame, *getattr(frame, "messages", ())]:
+        try:
+            if time := getattr(one, "time", ""):
+                milliseconds(time)
+        except ValueError:
+            return False
+    return True
+
+
+def _told(error: ChatError) -> None:
+    """A refusal can be said on the wire."""
+    if not error.reason or len(error.reason.encode()) > 1000:
+        raise Fault(f"a reason of {len(error.reason)} characters")
+
+
+class TextTarget:
+    """The text door alone, with a session that answers whatever is due."""
+
+    make = staticmethod(MAKERS["text"])
+
+    def __init__(self) -> None:
+        self._random = Random(0)
+
+    def run(self, wire: bytes) -> int:
+        """See L{Target.run}."""
+        random = Random(len(wire))
+        count = 1
+        door = TextTranslator()
+        door.render([Version(protocol=1, server="chat"), Username()])
+        logged_in = random.random() < 0.7
+        if logged_in:
+            door.feed(random.choice((b"alice\npassword1\n", b"\xff\xfb\x1falice\r\npassword1\r\n")))
+        state = "username"
+        for piece in [b"", *cut(random, wire)]:
+            door.feed(piece)
+            limit = USER_FRAME_BYTES if state == "user" else LOGIN_FRAME_BYTES
+            while (one := door.next(limit)) is not None:
+                count += 1
+                answers, state = _answers(one, state)
+                door.render(answers)
+                if any(isinstance(answer, (Fatal, Bye)) for answer in answers):
+                    return count
+                limit = USER_FRAME_BYTES if state == "user" else LOGIN_FRAME_BYTES
+            if state == "user" and random.random() < 0.3:
+                door.render([_delivery(random, wire)])
+        if door.buffered > 2 * len(wire) + 64:
+            raise Fault(f"{door.buffered} bytes are kept of {len(wire)}")
+        return count + wire.count(b"\n") + wire.count(b"\xff")
+
+    def close(self) -> None:
+        """See L{Target.close}."""
+
+
+def _delivery(random: Random, wire: bytes) -> Message:
+    body = wire.decode("utf-8", "replace")
+    return Message(id=random.randrange(1, 9), sender="bob", recipient="alice", time=TIME, body=body)
+
+
+def _answers(incoming: Incoming, state: str) -> tuple[list[Frame], str]:
+    """What a session says to this, roughly, and where it stands then."""
+    if isinstance(incoming, Answer):
+        return [incoming.frame], state
+    if isinstance(incoming, Login):
+        if incoming.field == "username":
+            return ([NewPassword()], "new") if incoming.value != "alice" else ([Password()], "password")
+        return [Welcome(username="alice", waiting=1)], "user"
+    if isinstance(incoming, Message):
+        return [Accepted(id=7, time=TIME, state="waiting")], state
+    if isinstance(incoming, DeleteAccount):
+        return [AccountDeleted(), Username()], "username"
+    if isinstance(incoming, List):
+        return [Listing(box=incoming.box, messages=[], more=False)], state
+    if isinstance(incoming, Read):
+        message = Message(id=1, sender="bob", recipient="alice", time=TIME, body="x", state="waiting")
+        return [Messages(messages=[message], missing=incoming.ids)], state
+    if isinstance(incoming, Delete):
+        return [Deleted(ids=incoming.ids, missing=[])], state
+    simple: dict[type, Frame] = {Ping: Pong(), Quit: Bye(), ChangePassword: PasswordChanged()}
+    return [simple[type(incoming)]] if type(incoming) in simple else [], state
+
+
+@implementer(ILogObserver)
+class SessionTarget:
+    """A whole server: an input is what one connection says, in pieces, at some door."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._servers = 0
+        self._inputs = 0
+        self._random = Random(1)
+        self._faults: list[str] = []
+        globalLogPublisher.addObserver(self)
+        self._network = self._start()
+
+    def _start(self) -> Network:
+        self._servers += 1
+        network = Network(self._directory / str(self._servers))
+        for name in ("alice", "bob"):
+            network.user(name).hang_up()
+        return network
+
+    def __call__(self, event: LogEvent) -> None:
+        """Whatever the server logs as an error is a fault."""
+        if event.get("log_level") in (LogLevel.error, LogLevel.critical):
+            failure = event.get("log_failure")
+            self._faults.append(failure.getTraceback() if failure else str(event.get("log_format")))
+
+    def make(self, random: Random) -> bytes:
+        """A door, whether to log in first, then what is said there."""
+        door = random.choice(("json", "json", "der", "der", "text"))
+        frames = [MAKERS[door](random) for _ in range(random.choice((1, 1, 2, 5)))]
+        if random.random() < 0.7:
+            frames[0] = _lawful(door, random)
+        end = b"\n" if door != "der" else b""
+        opening = bytes((("json", "der", "text").index(door) * 2 + (random.random() < 0.8),))
+        return opening + end.join(frames) + end
+
+    def run(self, wire: bytes) -> int:
+        """See L{Target.run}."""
+        if not wire:
+            return 0
+        self._inputs += 1
+        if self._inputs % 2000 == 0:
+            # What was accepted piles up; the files of a server that has been up for long are not the matter.
+            self._network.close()
+            self._network = self._start()
+        random = Random(len(wire) * 256 + wire[-1])
+        network = self._network
+        door = ("json", "der", "text")[wire[0] // 2 % 3]
+        protocol = network.doors[door].buildProtocol(None)
+        connection = Wire(protocol)
+        protocol.makeConnection(connection)
+        if wire[0] % 2:
+            connection.arrive(_greeting(door, random))
+            network.clock.advance(0)
+        for piece in cut(random, wire[1:]):
+            connection.arrive(piece)
+            if random.random() < 0.7:
+                network.clock.advance(0)
+                connection.read()
+        network.clock.advance(random.choice((0, 0, 0, 1, 100)))
+        connection.read()
+        connection.lose()
+        network.clock.advance(0)
+        if self._faults:
+            faults, self._faults = self._faults, []
+            raise Fault("\n".join(faults))
+        if network.doors[door].connections:
+            raise Fault("a connection that was lost is still known")
+        return len(wire) // 4
+
+    def close(self) -> None:
+        """See L{Target.close}."""
+        globalLogPublisher.removeObserver(self)
+        self._network.close()
+
+
+def _greeting(door: str, random: Random) -> bytes:
+    name = random.choice(("alice", "bob"))
+    if door == "text":
+        return f"{name}\n{password(name)}\n".encode()
+    frames = [Login(field="username", value=name), Login(field="password", value=password(name))]
+    return b"".join([serialize(frame, door) for frame in frames])
+
+
+def _lawful(door: str, random: Random) -> bytes:
+    ids = [random.randrange(1, 40) for _ in range(random.randrange(3))]
+    frame = random.choice(
+        (
+            Message(
+                recipient=random.choice(("alice", "bob", "nobody")), body="hello", ref=random.choice("abc")
+            ),
+            Read(ids=ids),
+            Delete(ids=ids),
+            List(box=random.choice(("inbox", "sent")), limit=5),
+            DeleteAccount(password=password("bob") if random.random() < 0.05 else "wrong"),
+            ChangePassword(password="wrong", new="also wrong"),
+            Quit(),
+        )
+    )
+    return serialize(frame, door).rstrip(b"\n") if door != "text" else MAKERS["text"](random)
+
+
+def measured(run: Callable[[bytes], int], wire: bytes) -> tuple[float, float]:
+    """How much CPU time an input takes, in seconds, and how much it may."""
+    begun = time.process_time()
+    count = run(wire)
+    return time.process_time() - begun, CPU + (count - 1) * CPU_MORE
+
+
+def check_time(run: Callable[[bytes], int], wire: bytes) -> float:
+    """The CPU time of an input.
+
+    @raise Fault: it takes too long, again and again (so that it is not the machine).
+    """
+    taken, allowed = measured(run, wire)
+    for _ in range(4):
+        if taken > allowed:
+            taken = min(taken, measured(run, wire)[0])
+    if taken > allowed:
+        raise Fault(
+            f"{taken * 1000:.0f} ms of CPU time for {len(wire)} bytes; {allowed * 1000:.0f} are allowed"
+        )
+    return taken
+
+
+def check_memory(run: Callable[[bytes], int], wire: bytes) -> int:
+    """The most memory that an input takes.
+
+    @raise Fault: too much.
+    """
+    run(wire)  # what is computed once and kept is not the matter
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        run(wire)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    if peak > 2 * len(wire) + SPARE_BYTES:
+        raise Fault(f"{peak} bytes of memory for {len(wire)} bytes")
+    return peak

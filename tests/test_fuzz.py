@@ -1,0 +1,263 @@
+"""Hostile bytes find nothing, what once found something stays fixed, and the fuzzing itself can find."""
+
+from __future__ import annotations
+
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+from random import Random
+from typing import Callable
+
+from twisted.internet.base import DelayedCall
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chat.messages import Answer, Message, Version, Welcome
+from chat.protocol import INPUT_BYTES, ChatProtocol
+from chat.wire import json
+from chat.wire.text import TextTranslator
+from chat.wire.text_words import visible
+from chat.wire.translator import FRAMES_AT_ONCE
+from tests.fuzz.__main__ import TARGETS, attempt, campaign, kept, main
+from tests.fuzz.mutation import MAKERS
+from tests.fuzz.targets import CPU, Fault, check_memory, check_time
+from tests.network import START, Network, Wire, password
+
+#: For each target; a minute in sum where the whole of the tests is run.
+SECONDS = 12.0
+
+
+class CampaignTests(SynchronousTestCase):
+    """Each target, for a while, with inputs of one seed."""
+
+    def assertFindsNothing(self, name: str) -> None:
+        """No input of this seed makes the target do what it must not."""
+        target = TARGETS[name](Path(self.mktemp()))
+        self.addCleanup(target.close)
+        tally = campaign(target, 20261122, None, SECONDS)
+        self.assertEqual(tally.found, {})
+        self.assertGreater(tally.inputs, 50)
+
+    def test_json(self) -> None:
+        """The JSON decoder."""
+        self.assertFindsNothing("json")
+
+    def test_der(self) -> None:
+        """The DER decoder."""
+        self.assertFindsNothing("der")
+
+    def test_text(self) -> None:
+        """The text door."""
+        self.assertFindsNothing("text")
+
+    def test_session(self) -> None:
+        """A whole server, at any door, in any splits."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        target = TARGETS["session"](directory)
+        self.addCleanup(target.close)
+        tally = campaign(target, 20261122, None, SECONDS)
+        self.assertEqual(tally.found, {})
+        self.assertGreater(tally.inputs, 50)
+
+    def test_corpus(self) -> None:
+        """What once found something finds nothing any more."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        for name, make in TARGETS.items():
+            target = make(directory)
+            for path in kept(name):
+                self.assertEqual(attempt(target, path.read_bytes(), True)[2], None, path.name)
+            target.close()
+
+
+class FinderTests(SynchronousTestCase):
+    """Fuzzing that could not find anything would prove nothing."""
+
+    def test_same_seed(self) -> None:
+        """One seed gives the same inputs each time; another gives others."""
+        for make in MAKERS.values():
+            one, again, other = [[make(Random(f"{seed}/{n}")) for n in range(50)] for seed in (1, 1, 2)]
+            self.assertEqual(one, again)
+            self.assertNotEqual(one, other)
+
+    def test_both_sides(self) -> None:
+        """The inputs of a decoder are of every kind: frames, no frames of ours, and malformed."""
+        from chat.errors import BadFrame, FatalError
+        from chat.wire import deserialize
+
+        for codec in ("json", "der"):
+            kinds: set[type] = set()
+            for number in range(300):
+                try:
+                    kinds.add(type(deserialize(MAKERS[codec](Random(number)), codec)))
+                except (BadFrame, FatalError) as error:
+                    kinds.add(type(error))
+            self.assertTrue({BadFrame} < kinds, codec)
+            self.assertGreater(len(kinds), 12, codec)
+
+    def test_exception(self) -> None:
+        """An exception is found, with the input that leads to it."""
+        target = TARGETS["json"](Path("unused"))
+        whole = target.run
+
+        def broken(wire: bytes) -> int:
+            return whole(wire) if b"keyword" not in wire else 1 // 0
+
+        target.run = broken  # type: ignore[method-assign]
+        found = campaign(target, 1, 200, None).found
+        self.assertTrue(found)
+        for wire, wrong in found.items():
+            self.assertIn(b"keyword", wire)
+            self.assertIn("ZeroDivisionError", wrong)
+
+    def test_time(self) -> None:
+        """So is what takes too long."""
+
+        def slow(wire: bytes) -> int:
+            return sum(1 for _ in range(3_000_000)) and 1
+
+        self.assertRaises(Fault, check_time, slow, b"x")
+        self.assertLess(check_time(len, b"x"), CPU)
+
+    def test_memory(self) -> None:
+        """So is what takes too much memory."""
+
+        def greedy(wire: bytes) -> int:
+            return len([bytes(wire) for _ in range(100_000)])
+
+        self.assertRaises(Fault, check_memory, greedy, b"xy")
+        self.assertLess(check_memory(len, b"x"), 10_000)
+
+    def test_command(self) -> None:
+        """The command says how much was tried, and exits with 0."""
+        out = io.StringIO()
+        with redirect_stdout(out):
+            self.assertEqual(main(["der", "--inputs", "30", "--seed", "7"]), 0)
+        self.assertRegex(out.getvalue(), r"^der: 30 inputs of seed 7 in \d+ s, .* 0 found something\n$")
+
+
+class Turns(Clock):
+    """A clock whose turns end as a reactor's do: what is called later is called in a later one."""
+
+    def turn(self) -> None:
+        """Call what is due, and not what that asks for."""
+        due = [call for call in self.getDelayedCalls() if call.getTime() <= self.seconds()]
+        for call in due:
+            if call.active():
+                assert isinstance(call, DelayedCall)
+                function, arguments = call.func, call.args
+                call.cancel()
+                function(*arguments)
+
+
+class CheapTests(SynchronousTestCase):
+    """What is cheap to say is cheap to hear: nobody keeps the others waiting."""
+
+    def talk(self, door: str, *said: bytes) -> tuple[Turns, Wire, ChatProtocol]:
+        """A connection of alice at a door, logged in."""
+        clock = Turns()
+        clock.advance(START)
+        network = Network(Path(self.mktemp()), clock=clock)
+        self.addCleanup(network.close)
+        network.user("alice").hang_up()
+        protocol = network.doors[door].buildProtocol(None)
+        wire = Wire(protocol)
+        protocol.makeConnection(wire)
+        for each in said:
+            wire.arrive(each)
+            clock.advance(0)
+            wire.read()
+        return clock, wire, protocol
+
+    def assertBounded(self, opening: bytes, flood: bytes) -> None:
+        """A client that floods the text door is left in the network, not in memory."""
+        clock, wire, protocol = self.talk("text", opening + f"alice\n{password('alice')}\n".encode())
+        most = 0
+        for _ in range(12):
+            wire.arrive(flood)
+            clock.turn()
+            wire.read()
+            most = max(most, protocol._translator.buffered)
+        self.assertGreater(most, 0)
+        self.assertLessEqual(most, INPUT_BYTES + len(flood))
+
+    def test_flood_of_lines(self) -> None:
+        """Lines that arrive faster than they are read do not pile up."""
+        self.assertBounded(b"", b"x\n" * 32768)
+
+    def test_flood_of_commands(self) -> None:
+        """Nor do telnet commands, which ask for nothing."""
+        self.assertBounded(b"\xff\xf1", b"\xff\xf1" * 32768)
+
+    def door(self, opening: bytes = b"") -> TextTranslator:
+        """A text door where alice is logged in."""
+        door = TextTranslator()
+        door.render([Version(protocol=1, server="chat"), Welcome(username="alice", waiting=0)])
+        door.feed(opening + b"x\n")
+        door.take(4096)
+        return door
+
+    def test_slices(self) -> None:
+        """A take does so much and no more; what is returned tells that there is more."""
+        for opening, flood in ((b"", b"/write bob\n\n" + b"x\n" * 3000), (b"\xff\xf1", b"\xff\xf1" * 3000)):
+            door = self.door(opening)
+            door.feed(flood)
+            taken = door.take(524288)
+            self.assertEqual(len(taken), FRAMES_AT_ONCE)
+            self.assertGreater(door.buffered, 3000)
+            self.assertEqual(door.render([one.frame for one in taken[-5:] if isinstance(one, Answer)]), b"")
+            while len(door.take(524288)) >= FRAMES_AT_ONCE:
+                pass
+            self.assertEqual(door.buffered, 0)
+
+    def test_blank_lines(self) -> None:
+        """Blank lines are used up together, and still confirm what was shown before them."""
+        for blank in (b"\n", b"\r\n", b"\r\0"):
+            door = self.door()
+            shown = Message(id=7, sender="bob", recipient="alice", time="2026-11-22T21:07:00.123Z", body="x")
+            door.render([shown])
+            door.feed(blank * 20000)
+            (received,) = door.take(524288)
+            self.assertEqual(received.ids, [7])  # type: ignore[union-attr]
+            self.assertEqual(door.buffered, 0)
+
+    def assertQuick(self, step: Callable[[], object]) -> None:
+        """It takes no longer than a frame may."""
+
+        def run(wire: bytes) -> int:
+            step()
+            return 1
+
+        check_time(run, b"")
+
+    def test_escapes(self) -> None:
+        """A body that is all control characters, or all line ends, is shown as quickly as any."""
+        for body in ("\x1b" * 65536, "\n" * 65536, "\\" * 65536, "\U000e0001" * 16384, "\u20ac\x00" * 16384):
+            shown = Message(id=7, sender="bob", recipient="alice", time="2026-11-22T21:07:00.123Z", body=body)
+            door = self.door()
+            self.assertQuick(lambda door=door, shown=shown: door.render([shown]))  # type: ignore[misc]
+            self.assertQuick(lambda body=body: visible(body))  # type: ignore[misc]
+
+    def test_nul(self) -> None:
+        """A long line of NUL is looked through at once."""
+
+        def step() -> None:
+            door = self.door()
+            door.feed(b"\0" * 500_000 + b"\n")
+            self.assertEqual(len(door.take(524288)), 1)
+
+        self.assertQuick(step)
+
+    def test_bad_frames(self) -> None:
+        """JSON that is no frame is found out without looking at each of a hundred thousand parts."""
+        from chat.errors import BadFrame
+
+        for part in (b"[]", b"{}", b'{"a":{}}', b"1", b'{"recipient":1}'):
+            many = b",".join([part] * (500_000 // (len(part) + 1)))
+            for line in (
+                b'{"type":"dance","data":[%b]}' % many,
+                b'{"type":"system","data":{"keyword":"ping","keyword":17,"x":[%b]}}' % many,
+                b'{"type":"system","data":{"keyword":"listing","messages":[%b]}}' % many,
+            ):
+                self.assertQuick(lambda line=line: self.assertRaises(BadFrame, json.decode, line))  # type: ignore[misc]
