@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from enum import Enum
 from functools import lru_cache
-from typing import Protocol, Sequence
+from typing import Awaitable, Callable, Protocol, Sequence
 
 from precis_i18n import get_profile
 
@@ -106,11 +106,17 @@ class Accounts:
         mailroom: Returns,
         directory: Directory,
         registration: Registration,
+        pause: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
+        """Serve the sessions of C{directory}.
+
+        @param pause: waits a little, for room on the disk; without it, a lack of room is an error.
+        """
         self._users = users
         self._passwords = passwords
         self._mailroom = mailroom
         self._directory = directory
+        self._pause = pause
         self.registration = registration
         # Sign-ups that failed when there was no room even to undo them, by name.
         self._left_over: dict[str, Account] = {}
@@ -214,9 +220,23 @@ class Accounts:
             await self._abandon(account)
 
     async def _finish(self, account: Account) -> None:
-        await self._mailroom.turn_round(account)
-        await self._passwords.remove(account.id)
-        await self._users.free(account)
+        """What follows the first step of a deletion: none of it is refused, it waits for room instead."""
+        for step in (
+            lambda: self._mailroom.turn_round(account),
+            lambda: self._passwords.remove(account.id),
+            lambda: self._users.free(account),
+        ):
+            await self._insist(step)
+
+    async def _insist(self, step: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            try:
+                await step()
+                return
+            except Refusal as refusal:
+                if refusal.code is not Code.STORAGE_FULL or self._pause is None:
+                    raise
+                await self._pause()
 
     async def _check(self, account: Account | None, password: str) -> None:
         prepared = prepare_password(password)

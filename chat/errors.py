@@ -36,6 +36,8 @@ class Code(str, Enum):
     # returned
     UNKNOWN_RECIPIENT = "unknown-recipient"
     ACCOUNT_DELETED = "account-deleted"
+    EXPIRED = "expired"
+    MAILBOX_FULL = "mailbox-full"
 
 
 class ChatError(Exception):
@@ -101,3 +103,9 @@ def name_reserved(name: str) -> Refusal:
         f"The name {name} belonged to an account that was deleted; it is kept reserved for a while."
         " Choose another one.",
     )
+
+
+def storage_full(ref: str | None = None) -> Refusal:
+    """The refusal to take in more than there is room for."""
+    reason = "The server has no room left for this. Keep it and try again later."
+    return Refusal(Code.STORAGE_FULL, reason, ref=ref)

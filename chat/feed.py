@@ -45,6 +45,15 @@ class Feed:
         self._stopped = False
         self.live = False
 
+    @property
+    def shows_next(self) -> bool:
+        """Whether it shows what is being committed now as soon as it hears of it: without reading
+        it from the store, which would count it as offered.
+
+        A feed that waits for its peer only is not live, but may be by then.
+        """
+        return not (self._more or self._reading or self._stopped)
+
     def push(self, letters: Sequence[Letter]) -> None:
         """These have just been committed to the mailbox."""
         if not self.live:

@@ -7,7 +7,7 @@ before its receipt.
 from __future__ import annotations
 
 from functools import partial
-from typing import Callable, Optional, Sequence, Union
+from typing import Callable, Iterable, Optional, Sequence, Union
 
 from chat.accounts import address
 from chat.directory import Directory, Resident
@@ -38,7 +38,13 @@ from chat.ports import MessageStore, Outcome
 NOTES = {
     Code.UNKNOWN_RECIPIENT: "There is no account of that name here. Check the spelling and send again.",
     Code.ACCOUNT_DELETED: "The account was deleted before it took the message.",
+    Code.EXPIRED: "Nobody collected the message within the time that this server keeps it.",
+    Code.MAILBOX_FULL: "Too many messages wait in that mailbox already. Send it again later.",
 }
+
+#: The most messages removed in one commit: their content is overwritten, and on a full disk
+#: there is no room to write more than so much at once.
+REMOVED_AT_ONCE = 100
 
 #: What a session gives for one message of a batch: the draft, or its refusal.
 Prepared = Union[Draft, Refusal]
@@ -201,18 +207,27 @@ class Mailroom:
 
     async def remove(self, account: Account, ids: Sequence[int]) -> Deleted:
         """Remove from the own mailbox (confirming first what waits), or recall."""
-        removal = await self._store.remove(account.id, ids)
-        self._confirmed(removal.confirmations)
-        return Deleted(ids=removal.ids, missing=removal.missing)
+        deleted = Deleted(ids=[], missing=[])
+        wanted = list(dict.fromkeys(ids))
+        for start in range(0, len(wanted), REMOVED_AT_ONCE):
+            removal = await self._store.remove(account.id, wanted[start : start + REMOVED_AT_ONCE])
+            self._confirmed(removal.confirmations)
+            deleted.ids.extend(removal.ids)
+            deleted.missing.extend(removal.missing)
+        return deleted
 
     async def turn_round(self, account: Account) -> None:
         """Return every message that waits for this leaving account, and erase its mailbox."""
         left = True
         while left:
             left, senders = await self._store.turn_round(account)
-            for sender in senders:
-                for session in self._directory.sessions(sender):
-                    session.more()
+            self.returned(senders)
+
+    def returned(self, senders: Iterable[int]) -> None:
+        """Messages came back to the mailboxes of these accounts: show them to those who are here."""
+        for sender in senders:
+            for session in self._directory.sessions(sender):
+                session.more()
 
 
 def draft(message: Message) -> Prepared:

@@ -50,6 +50,7 @@ class ChatProtocol(Protocol):
         self._timer: Optional[IDelayedCall] = None
         self._reading = False
         self._open = False
+        self._due = False  # more input is to be read in the next turn, after the others' input
         self._stopped = False  # the transport was told to read no more for now
         self._ended = False  # the client has said all it will ever say
         self.paused = False
@@ -151,14 +152,15 @@ class ChatProtocol(Protocol):
         """Hand the session what is there, as far as it can take it."""
         if self._reading or not self._open:
             return
-        self._reading = True
-        try:
-            self._guarded(self._hand_over)
-        finally:
-            self._reading = False
+        if not self._due:
+            self._reading = True
+            try:
+                self._guarded(self._hand_over)
+            finally:
+                self._reading = False
         if self._open:
             self._watch_login()
-            if self._translator.buffered > INPUT_BYTES and not self._willing():
+            if self._translator.buffered > INPUT_BYTES and (self._due or not self._willing()):
                 self._stopped = True
                 self.transport.pauseProducing()
             else:
@@ -181,10 +183,15 @@ class ChatProtocol(Protocol):
                 break
             session.receive(incoming)
             if len(incoming) >= FRAMES_AT_ONCE:
-                self._door.reactor.callLater(0, self._read)
+                self._due = True
+                self._door.reactor.callLater(0, self._read_on)
                 return
         if self._ended and self._open and self._willing():
             session.receive([Answer(Bye())])
+
+    def _read_on(self) -> None:
+        self._due = False
+        self._read()
 
     def _resume_transport(self) -> None:
         if self._stopped:

@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import Any, Callable
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, gatherResults, succeed
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -31,6 +32,9 @@ from chat.store import Store
 from chat.store.files import DataDirectory, schemas
 from chat.store.passwords import THREADS
 from chat.store.pool import DirectPool, threaded_pool
+from chat.store.retention import Retention
+from chat.store.room import Room
+from chat.store.upgrade import steps
 from chat.wire import Codec
 from chat.wire.text import TextTranslator
 from chat.wire.translator import FrameTranslator, Translator
@@ -65,6 +69,10 @@ class Settings:
     @ivar bcrypt_rounds: the cost of password hashes, 4 to 31.
     @ivar login_timeout: seconds a login may take.
     @ivar reserve_names: days for which the name of a deleted account stays reserved.
+    @ivar expire: days after which a message that nobody collected turns round; 0: never.
+    @ivar mailbox_limit: how many messages may wait in a mailbox before new ones come back; 0: any number.
+    @ivar fold: days after which of a settled message only a number remains; 0: never.
+    @ivar reserve_space: bytes to keep free on the disk, see L{chat.store.room}.
     """
 
     data: Path = Path("chat-data")
@@ -73,6 +81,10 @@ class Settings:
     bcrypt_rounds: int = 12
     login_timeout: float = 60.0
     reserve_names: float = 90.0
+    reserve_space: int | None = None
+    expire: float = 0.0
+    mailbox_limit: int = 0
+    fold: float = 0.0
 
 
 class ChatService(Service):
@@ -83,14 +95,14 @@ class ChatService(Service):
     def __init__(self, reactor: Any, settings: Settings) -> None:
         """Read all that may be out of reach later (under a chroot); touch nothing yet.
 
-        @raise ValueError: an endpoint description that cannot be understood.
+        @raise ValueError: an endpoint description that cannot be used.
         """
         self._reactor = reactor
         self._settings = settings
         self._schemas = schemas()
+        self._steps = steps()
         self._endpoints = [
-            (kind, description, serverFromString(reactor, description))
-            for kind, description in settings.doors
+            (kind, description, _endpoint(reactor, kind, description)) for kind, description in settings.doors
         ]
         self._ports: list[IListeningPort] = []
         self._factories: list[ChatFactory] = []
@@ -100,13 +112,19 @@ class ChatService(Service):
 
         @raise chat.errors.StartError: it cannot; nothing was changed on disk.
         """
-        self._directory = DataDirectory(self._settings.data, self._schemas)
+        self._directory = DataDirectory(self._settings.data, self._schemas, self._steps)
         try:
             self._directory.open()
+            if self._directory.kept is not None:
+                self._log.info(
+                    "the files were upgraded; as they were they are in {kept}", kept=str(self._directory.kept)
+                )
             try:
+                self._room = Room(self._settings.data, self._settings.reserve_space)
                 self._finish_interrupted()
                 self._build()
                 self._listen()
+                self._retention.start()
             except BaseException:
                 self._take_down()
                 raise
@@ -153,6 +171,16 @@ class ChatService(Service):
             self._mailroom,
             online,
             settings.registration or Registration.CLOSED,
+            lambda: deferLater(self._reactor, 1.0),
+        )
+
+        self._retention = Retention(
+            self._data,
+            self._reactor,
+            self._now,
+            self._mailroom.returned,
+            expire=int(settings.expire * _DAY),
+            fold=int(settings.fold * _DAY),
         )
 
     def _store(self, pool: Any, reactor: Any, live: Callable[[int], bool]) -> Store:
@@ -166,6 +194,8 @@ class ChatService(Service):
                 self._reactor, self._hashing, function, *arguments
             ),
             rounds=self._settings.bcrypt_rounds,
+            room=self._room,
+            limit=self._settings.mailbox_limit,
         )
 
     def _listen(self) -> None:
@@ -197,12 +227,13 @@ class ChatService(Service):
     # --- stop ---
 
     async def _stop(self) -> None:
-        await gatherResults([succeed(port.stopListening()) for port in self._ports])
+        await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         closed = DeferredList([factory.shut_down() for factory in self._factories])
         grace = self._reactor.callLater(GRACE, self._abort)
         await closed
         if grace.active():
             grace.cancel()
+        self._retention.stop()
         await self._data.close()
         self._hashing.stop()
         self._directory.close()
@@ -216,6 +247,9 @@ class ChatService(Service):
         """The start failed: leave everything as it was found."""
         for port in self._ports:
             port.stopListening()
+        if self._ports:
+            # The reactor does not run and never will: a UNIX socket is removed here or not at all.
+            self._reactor.runUntilCurrent()
         if hasattr(self, "_hashing"):
             self._hashing.stop()
         self._directory.undo()
@@ -230,6 +264,19 @@ class _AtOnce:
     def callLater(self, delay: float, function: Callable[..., object], *arguments: object) -> None:
         """Now is late enough."""
         function(*arguments)
+
+
+def _endpoint(reactor: Any, kind: str, description: str) -> IStreamServerEndpoint:
+    """The endpoint of this description.
+
+    @raise ValueError: it is none, or it needs something that is not there.
+    """
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    except Exception as error:  # every kind of endpoint has its own ways to fail
+        cause = f"{type(error).__name__}: {error}"
+        raise ValueError(f"--{kind} {description!r} is no endpoint that can be used ({cause})") from error
+    return endpoint
 
 
 def _cannot_listen(kind: str, description: str, failure: Failure) -> str:
@@ -265,9 +312,10 @@ def _one_line(
     hook: Callable[[type[BaseException], BaseException, TracebackType | None], object],
 ) -> Callable[[type[BaseException], BaseException, TracebackType | None], object]:
     def show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        if isinstance(error, StartError):
-            print(f"chat: {error}", file=sys.stderr)
-        else:
+        if not isinstance(error, StartError):
             hook(kind, error, traceback)
+        elif sys.stderr is not sys.__stderr__ and sys.__stderr__ is not None:
+            # The log has taken over standard error; the operator may be watching the real one.
+            print(f"chat: {error}", file=sys.__stderr__)
 
     return show

@@ -183,6 +183,7 @@ class Session:
             self._peer.send([Delivered(ids=ids, time=time)])
         if self._feed is not None:
             self._feed.drained()
+        self._proceed()
 
     def end(self, error: FatalError) -> None:
         """No more conversation; C{error} is the last word, after the answers still due."""
@@ -195,7 +196,6 @@ class Session:
         self._leave()
         self.state = State.CLOSED
         self._queue.clear()
-        self._notices.clear()
 
     def fail(self) -> None:
         """Something here went wrong that is not the client's doing: this session ends, alone."""
@@ -213,7 +213,7 @@ class Session:
     def live(self) -> bool:
         """See L{chat.directory.Resident.live}."""
         feed = self._feed
-        return feed is not None and feed.live
+        return feed is not None and feed.shows_next
 
     @_alone
     def push(self, letters: Sequence[Letter]) -> None:
@@ -253,7 +253,7 @@ class Session:
         self._proceeding = True
         try:
             queue = self._queue
-            while queue and not self._held:
+            while queue and not self._held and not self._peer.paused:
                 if self.state is not State.USER:
                     self._login(queue.popleft())
                 elif type(queue[0]) is Message:
@@ -465,6 +465,7 @@ class Session:
         if self._feed is not None:
             self._feed.stop()
             self._feed = None
+        self._notices.clear()
 
     # --- answers, in order ---
 

@@ -8,6 +8,7 @@ from twisted.python import usage
 
 from chat.accounts import Registration
 from chat.service import DEFAULT_DOORS, ChatService, Settings
+from chat.store.room import MIB
 
 
 class Options(usage.Options):
@@ -37,6 +38,16 @@ Try it with: telnet 127.0.0.1 5310"""
         ["bcrypt-rounds", None, "12", "Cost of password hashes, 4 to 31; raised hashes follow at login."],
         ["login-timeout", None, "60", "Seconds a login may take."],
         ["reserve-names", None, "90", "Days for which nobody can take the name of a deleted account."],
+        ["expire", None, "0", "Days after which a message that nobody collected comes back; 0: it waits."],
+        ["mailbox-limit", None, "0", "Messages that may wait for one account before more come back; 0: any."],
+        ["fold", None, "0", "Days after which a removed message is only counted; 0: it stays listed."],
+        [
+            "reserve-space",
+            None,
+            None,
+            "MiB to keep free on the disk: below it new messages and accounts are refused, while what is"
+            " there is still delivered and removed. [default: a twentieth of the disk, 8 to 256]",
+        ],
     ]
 
     def __init__(self) -> None:
@@ -63,6 +74,11 @@ Try it with: telnet 127.0.0.1 5310"""
         self["bcrypt-rounds"] = _number(self, "bcrypt-rounds", int, 4, 31)
         self["login-timeout"] = _number(self, "login-timeout", float, 0.1, 86400)
         self["reserve-names"] = _number(self, "reserve-names", float, 0, 36500)
+        if self["reserve-space"] is not None:
+            self["reserve-space"] = int(_number(self, "reserve-space", float, 0, 2**40) * MIB)
+        self["expire"] = _number(self, "expire", float, 0, 36500)
+        self["mailbox-limit"] = _number(self, "mailbox-limit", int, 0, 2**40)
+        self["fold"] = _number(self, "fold", float, 0, 36500)
         if self["registration"] is not None:
             try:
                 self["registration"] = Registration(self["registration"])
@@ -82,11 +98,15 @@ def makeService(options: Options) -> ChatService:
         bcrypt_rounds=options["bcrypt-rounds"],
         login_timeout=options["login-timeout"],
         reserve_names=options["reserve-names"],
+        reserve_space=options["reserve-space"],
+        expire=options["expire"],
+        mailbox_limit=options["mailbox-limit"],
+        fold=options["fold"],
     )
     try:
         return ChatService(reactor, settings)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"chat: a door cannot be understood ({error}): see twistd chat --help") from None
+    except ValueError as error:
+        raise SystemExit(f"chat: {error}: see twistd chat --help") from None
 
 
 def _number(options: Options, name: str, kind: type, least: float, most: float) -> float:

@@ -31,7 +31,7 @@ RULES = (
 STORE = ("chat.store",)
 DOORS = ("chat.protocol",)
 CLIENT = ("chat.client",)
-OUTSIDE = (*DOORS, "chat.service", "chat.tap", "chat.admin", "chat.web", *CLIENT)
+OUTSIDE = (*DOORS, "chat.service", "chat.tap", "chat.admin", "chat.conformance", "chat.web", *CLIENT)
 
 
 def names(module: str, is_package: bool, source: str, known: frozenset[str]) -> frozenset[str]:

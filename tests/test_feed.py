@@ -87,6 +87,14 @@ class OrderTests(FeedCase):
         self.assertEqual(bob.ids, old + late)
         self.assertTrue(bob.live)
 
+    def test_pushedTwice(self) -> None:
+        """What was shown already is not shown again, whoever says that it has come."""
+        bob = self.onlooker()
+        ids = self.send(2)
+        assert bob.feed is not None
+        bob.feed.push(self.world.waiting(self.bob))
+        self.assertEqual(bob.ids, ids)
+
     def test_cameBack(self) -> None:
         """A message that comes back to its sender arrives anew, behind all that came before, once."""
         alice = self.onlooker(self.alice)

@@ -177,6 +177,8 @@ class AcceptTests(MailroomCase):
         for _ in range(2):
             self.world.send(self.alice, "bob", "text", ref="r")
         self.assertEqual((first.ids, second.ids, other.ids), ([1], [1], []))
+        self.patch(first, "push", self.fail)
+        self.world.send(self.alice, "bob", "text", ref="r")
 
     def test_repeatedState(self) -> None:
         """The answer to a repetition tells the state that the message is in now."""

@@ -466,6 +466,19 @@ class BackPressureTests(NetworkTestCase):
         self.alice.reads = True
         self.assertEqual(keywords(self.alice.hear()), ["pong"] * 20_000)
 
+    def test_largeAnswers(self) -> None:
+        """Nor do large answers to small questions, asked in one go, pile up: one, then it must be read."""
+        self.write(10)
+        self.bob.hear()
+        self.bob.reads = False
+        questions = self.bob.encoded("system", keyword="read", ids=list(range(1, 11))) * 50
+        self.bob.write(questions + self.bob.encoded("system", keyword="ping"))
+        self.network.settle()
+        self.assertLess(self.bob.wire.most_unread, 2_000_000)
+        self.bob.reads = True
+        self.assertEqual(keywords(self.bob.hear()), ["messages"] * 50 + ["pong"])
+        self.assertLess(self.bob.wire.most_unread, 2_000_000)
+
     def test_othersGoOn(self) -> None:
         """Others who read are served meanwhile."""
         self.bob.reads = False

@@ -55,7 +55,12 @@ class PagesTests(SynchronousTestCase):
     def test_markup(self) -> None:
         """Every page is reStructuredText that docutils has no complaint about."""
         for page in documents():
-            settings = {"report_level": 2, "halt_level": 5, "warning_stream": False}
+            settings = {
+                "halt_level": 5,
+                "report_level": 2,
+                "syntax_highlight": "none",
+                "warning_stream": False,
+            }
             tree = publish_doctree(page.read_text("utf-8"), str(page), settings_overrides=settings)
             complaints = [node.astext() for node in tree.findall(nodes.system_message)]
             self.assertEqual(complaints, [], page.name)

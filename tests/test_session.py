@@ -774,6 +774,7 @@ class EndTests(SessionTestCase):
         self.settle()
         self.assertEqual(connection.heard(), "accepted, fatal account-gone")
         self.assertTrue(connection.closed)
+        self.assertEqual(self.network.directory.sessions(account.id), ())
 
     def test_lost(self) -> None:
         """A connection that is lost at any moment of anything: late answers are harmless."""
