@@ -23,7 +23,7 @@ from chat.admin.audit import Report, audit
 from chat.admin.command import Unusable
 from chat.admin.main import main
 from chat.ledger import LAWFUL, Account, State
-from chat.store.files import NAMES, DataDirectory, path, schemas
+from chat.store.files import NAMES, VERSIONS, DataDirectory, path, schemas
 from tests.world import PASSWORD, Onlooker, World, open_world
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -376,7 +376,7 @@ class DamageTests(SynchronousTestCase):
         self.change(RETURNED, "code = 'x' || char(27)")
         self.assertFound(
             f"message {RETURNED}: code 'x\\x1b' is not known:"
-            " it should be one of ('account-deleted', 'unknown-recipient')"
+            " it should be one of ('account-deleted', 'expired', 'mailbox-full', 'unknown-recipient')"
         )
 
     def test_codeAndAddressee(self) -> None:
@@ -737,13 +737,15 @@ class UnusableTests(SynchronousTestCase):
 
     def test_newer(self) -> None:
         """A file of a later version, which this program cannot judge."""
-        for name in NAMES:
-            for version in (2, 1):
+        for name, newest in VERSIONS.items():
+            for version in (newest + 1, newest):
                 connection = sqlite3.connect(path(self.path, name))
                 connection.execute(f"PRAGMA user_version = {version}")
                 connection.close()
-                if version == 2:
-                    self.assertUnusable(self.path, f"{name}.db was written by a newer version", "schema 2")
+                if version > newest:
+                    self.assertUnusable(
+                        self.path, f"{name}.db was written by a newer version", f"schema {version}"
+                    )
 
     def test_forbidden(self) -> None:
         """A directory or a file that this user may not read."""
@@ -943,7 +945,7 @@ class MomentTests(SynchronousTestCase):
         """A server with people who sign up, write, read and leave all the time: always clean."""
         copy = Path(self.mktemp()).absolute()
         busy = subprocess.Popen(
-            [sys.executable, "-c", _BUSY, str(copy)],
+            [sys.executable, "-c", BUSY, str(copy)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -963,7 +965,7 @@ class MomentTests(SynchronousTestCase):
         self.assertGreater(len(seen), 1)
 
 
-_BUSY = """
+BUSY = """
 import itertools, select, sys
 from tests.world import World
 world = World(sys.argv[1], reserved=0)

@@ -158,11 +158,11 @@ class DirectoryTests(SynchronousTestCase):
         """A file of another program, and one of another version."""
         for name, pragma in (("users", "application_id"), ("messages", "user_version")):
             connection = sqlite3.connect(path(self.path, name))
-            connection.execute(f"PRAGMA {pragma} = 2")
+            connection.execute(f"PRAGMA {pragma} = 3")
             connection.close()
         self.assertSays(
             1,
-            "error    messages.db has schema version 2: this program knows 1",
+            "error    messages.db has schema version 3: this program knows 2",
             "error    users.db is not a file of a chat server: it is another program's",
         )
 

@@ -12,7 +12,7 @@ from typing import Iterator
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from chat.errors import StartError
-from chat.store.files import APPLICATION, LOCK, NAMES, SCHEMA, DataDirectory, Header, header, path, schemas
+from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, DataDirectory, Header, header, path, schemas
 from tests.world import World, open_world
 
 #: A user without any rights, where the tests run as root.
@@ -98,7 +98,7 @@ class FirstStartTests(FilesCase):
         for name in NAMES:
             file = path(self.path, name)
             self.assertEqual(file.stat().st_mode & 0o777, 0o600)
-            self.assertEqual(header(file), Header(APPLICATION, SCHEMA))
+            self.assertEqual(header(file), Header(APPLICATION, VERSIONS[name]))
             connection = sqlite3.connect(file)
             datasets.update(connection.execute("SELECT dataset FROM identity").fetchall())
             connection.close()
@@ -268,8 +268,8 @@ class NextStartTests(FilesCase):
     def test_newer(self) -> None:
         """What a newer version has written is left to that version."""
         self.made("alice")
-        self.execute("users", f"PRAGMA user_version = {SCHEMA + 1}")
-        self.assertRefused("users.db", "newer version", f"schema {SCHEMA + 1}")
+        self.execute("users", f"PRAGMA user_version = {VERSIONS['users'] + 1}")
+        self.assertRefused("users.db", "newer version", f"schema {VERSIONS['users'] + 1}")
 
     def test_missing(self) -> None:
         """One or two missing files are not replaced by empty ones: what they held would be lost."""

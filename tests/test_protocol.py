@@ -499,6 +499,7 @@ class EndTests(NetworkTestCase):
         client.system("quit")
         self.assertHears(client, "bye")
         self.assertTrue(client.wire.half_closed)
+        self.assertIsNone(client.wire.producer)  # a real transport would wait for it to be done
         client.system("ping")
         self.assertHears(client)
         self.assertFalse(client.wire.lost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -20,6 +21,7 @@ from chat.store import Store, messages
 from chat.store.files import DataDirectory, schemas
 from chat.store.passwords import THREADS
 from chat.store.pool import threaded_pool
+from chat.store.store import RETRY_SECONDS
 from tests.world import RESERVED, World, open_world
 
 
@@ -441,6 +443,18 @@ class NoRoomTests(StoreCase):
         ((highest, count),) = self.world.sql("SELECT max(id), count(*) FROM ledger")
         self.assertEqual((highest, count), (len(ids) + len(refused),) * 2)
 
+    def test_books(self) -> None:
+        """A receipt that was rolled back because of a send beside it, and then repeated, counts once."""
+        first, second = self.ids(self.alice, draft("bob"), draft("bob"))
+        self.limit(0)
+        asked = Asked()
+        self.store.confirm(self.bob.id, [first], asked.done, asked.failed)
+        self.store.accept(self.alice.id, [draft("bob", "x" * 60_000)], asked.done, asked.failed)
+        self.world.settle()
+        self.assertEqual([type(each) for each in asked.told], [list, Refusal])
+        self.assertEqual([letter.id for letter in self.world.waiting(self.bob)], [second])
+        self.assertEqual(self.world.result(self.store.mailbox(self.bob.id)).waiting, 1)
+
     def test_reading(self) -> None:
         """What there is can be read, confirmed and removed without any room for more."""
         ids = self.ids(self.alice, *[draft("bob", "x" * 500)] * 3)
@@ -449,6 +463,61 @@ class NoRoomTests(StoreCase):
         self.world.confirm(self.bob, *ids)
         removal = self.world.result(self.store.remove(self.bob.id, ids))
         self.assertEqual(removal.ids, ids)
+
+    def test_readingUnnoted(self) -> None:
+        """Mail is shown even where there is no room to note that it was; any other trouble is told."""
+        ids = self.ids(self.alice, draft("bob"), draft("bob"))
+        self.world.pool.room = 0
+        self.assertEqual([each.id for each in self.world.waiting(self.bob)], ids)
+        self.assertEqual(self.world.result(self.store.mailbox(self.bob.id)).offered, 2)
+        self.assertEqual(self.world.sql("SELECT offered FROM mailboxes"), [(0,)])
+        self.world.pool.room = None
+        self.world.clock.advance(RETRY_SECONDS)
+        self.world.settle()
+        self.assertEqual(self.world.sql("SELECT offered FROM mailboxes"), [(2,)])
+
+    def test_readingAfterTheEnd(self) -> None:
+        """Only a lack of room is made light of."""
+        self.world.close()
+        self.failureResultOf(Deferred.fromCoroutine(self.store.waiting(self.bob.id, 0)), Refusal)
+
+
+class FileTests(StoreCase):
+    """Three files, one truth."""
+
+    def test_oneFileATransaction(self) -> None:
+        """Whatever is asked at the same time, no transaction writes more than one of the files."""
+        statements: list[str] = []
+        connection = next(iter(self.world.pool.connections.values()))
+        connection.set_trace_callback(statements.append)
+        (dave,) = self.world.sign_up("dave")
+        asked, store, erin_joins = Asked(), self.store, self.world.accounts.sign_up("erin", "correct horse")
+        for account in (self.alice, self.bob):
+            store.accept(account.id, [draft("bob", ref="r"), draft("nobody")], asked.done, asked.failed)
+            for awaitable in (
+                store.waiting(account.id, 0),
+                store.remove(account.id, [2]),
+                store.leave(account),
+                store.turn_round(account),
+                store.passwords.remove(account.id),
+                store.free(account),
+            ):
+                self.world.start(awaitable)
+            store.confirm(self.bob.id, [1], asked.done, asked.failed)
+        self.world.start(erin_joins)
+        self.world.start(self.world.accounts.change_password(dave, "correct horse battery", "another one"))
+        self.world.settle()
+        connection.set_trace_callback(None)
+        self.assertEqual(len(asked.told), 4)
+        written: list[set[str]] = []
+        for statement in statements:
+            if statement == "BEGIN":
+                written.append(set())
+            elif statement.startswith(("INSERT", "UPDATE", "DELETE")):
+                files = {"users", "passwords"} & set(re.findall(r"(\w+)\.\w+ ", statement))
+                written[-1] |= files or {"messages"}
+        self.assertEqual({len(files) for files in written}, {0, 1})
+        self.assertEqual(set().union(*written), {"messages", "users", "passwords"})
 
 
 # --- a long random walk beside a model ---

@@ -12,8 +12,9 @@ from typing import IO, Callable, Iterable, Iterator, Mapping
 
 from chat.admin import books
 from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted
-from chat.admin.snapshot import ALIASES, alone, headers, in_use, signature, snapshot
+from chat.admin.snapshot import alone, snapshot, steadily
 from chat.ledger import AccountState, State
+from chat.store.backup import ALIASES
 from chat.store.files import Header
 
 NAME = "audit"
@@ -21,7 +22,8 @@ SUMMARY = "prove that every message ever accepted is accounted for"
 DESCRIPTION = """\
 Proves on the files that every message ever accepted is accounted for:
 
-  - ids run from 1 to the last one given out, without a gap;
+  - ids run from 1 to the last one given out, without a gap, counting the
+    messages that were folded;
   - each message is in exactly one lawful state, with its content there as
     long as it must be, and with a sender and a recipient that exist;
   - no two messages are at one position, no ref was accepted twice;
@@ -39,8 +41,6 @@ password hash.
 Each finding is one line on standard output: what it is about, with its id,
 what is wrong, and what it should be.
 """
-#: How often files that change under the audit are read again.
-ATTEMPTS = 3
 #: Findings up to this many bytes are kept in memory until they are printed.
 _SPOOL = 1024 * 1024
 
@@ -78,21 +78,20 @@ def audit(directory: Path, *, deep: bool = False) -> Report:
     @param deep: have SQLite check every page of the files, too.
     @raise Unusable: there are no such files, they cannot be read, or they are of a later version.
     """
-    for _ in range(ATTEMPTS):
-        found = headers(directory)
-        shared = in_use(directory)
-        before = signature(directory)
-        try:
-            report = _audit(directory, found, shared, deep)
-        except Unusable:
-            if shared == in_use(directory):
-                raise
-            continue
-        if shared or (signature(directory) == before and not in_use(directory)):
-            report.findings.seek(0)
-            return report
-        report.findings.close()
-    raise Unusable(f"The files in {directory} are changed by something that is not a server: stop it first.")
+    report = steadily(directory, lambda found, shared: _audit(directory, found, shared, deep))
+    report.findings.seek(0)
+    return report
+
+
+def judge(connection: sqlite3.Connection) -> Report:
+    """Audit what this connection sees: what it has changed, too, and not committed yet.
+
+    @param connection: has the files attached as C{chat.store.backup.ALIASES} says.
+    """
+    report = Report()
+    _examine(connection, report, False)
+    report.findings.seek(0)
+    return report
 
 
 def _audit(directory: Path, found: Mapping[str, Header], shared: bool, deep: bool) -> Report:
@@ -141,6 +140,7 @@ def _examine(connection: sqlite3.Connection, report: Report, deep: bool) -> None
         report.accounts = books.members(connection)
         return iter(())
 
+    books.prepare(connection)
     for check in (*books.BEFORE, count):
         prove(check)
     if report.totals is not None:
@@ -178,11 +178,17 @@ def run(arguments: Namespace) -> int:
 
 def _summary(totals: books.Totals, accounts: dict[AccountState, int]) -> list[str]:
     states = totals.states
-    lines = [f"{counted(totals.number, 'message')} accepted"]
+    folded = {fate: number for fate, number in totals.folded.items() if number and fate != "skipped"}
+    lines = [f"{counted(totals.number + sum(folded.values()), 'message')} accepted"]
     for state in State:
         back, forth = states.get((state, True), 0), states.get((state, False), 0)
         came_back = f", {back:,} of them returned" if back and state is not State.DEAD else ""
         lines.append(f"  {state.name.lower():<10}{forth + back:>14,}{came_back}")
+    if folded:
+        fates = ", ".join(f"{number:,} {fate}" for fate, number in folded.items())
+        lines.append(f"  {'folded':<10}{sum(folded.values()):>14,}: {fates}")
+    if totals.folded["skipped"]:
+        lines.append(f"{counted(totals.folded['skipped'], 'id')} left out by an import")
     lines.append(f"{counted(sum(accounts.values()), 'account')} ever made")
     lines.extend(f"  {state.name.lower():<10}{number:>14,}" for state, number in accounts.items())
     lines.append("nothing unaccounted for")

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Callable, Iterator, Mapping
 
 from chat.admin.command import counted
-from chat.admin.snapshot import ALIASES
 from chat.ledger import IN_MAILBOX, LAWFUL, AccountState, State
 from chat.mailroom import NOTES
-from chat.store.files import APPLICATION, SCHEMA, Header, schemas
+from chat.store.backup import ALIASES
+from chat.store.files import APPLICATION, VERSIONS, Header, schema
 
 Findings = Iterator[str]
 
@@ -110,7 +110,12 @@ _INDEXES = {
     "ledger_sent": "1",
     "ledger_inbox": "m.state < 2",
     "ledger_waiting": "m.state = 0",
+    "ledger_settled": "m.state IN (2, 3)",
 }
+#: Those that files of the first version do not have.
+_LATER = {"ledger_settled"}
+#: What became of the messages of a folded run; the last are ids that never were messages here.
+FOLDED = ("removed", "returned", "recalled", "skipped")
 
 
 @dataclass
@@ -122,6 +127,7 @@ class Totals:
     @ivar faulty: how many rows have a fault of their own.
     @ivar states: how many messages are in each lawful state.
     @ivar indexed: how many entries each index should have.
+    @ivar folded: what became of the messages that are folded, see L{FOLDED}.
     """
 
     number: int
@@ -130,6 +136,7 @@ class Totals:
     faulty: int
     states: dict[tuple[State, bool], int]
     indexed: dict[str, int]
+    folded: dict[str, int]
 
 
 def totals(connection: sqlite3.Connection) -> Totals:
@@ -138,6 +145,8 @@ def totals(connection: sqlite3.Connection) -> Totals:
     asked = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in conditions)
     row = connection.execute(f"SELECT count(*), min(m.id), max(m.id), {asked} FROM {_ROWS}").fetchone()
     number, first, last, faulty, *found = row
+    sums = ", ".join(f"coalesce(sum({fate}), 0)" for fate in FOLDED)
+    folded = connection.execute(f"SELECT {sums} FROM folded").fetchone()
     return Totals(
         number,
         first,
@@ -145,6 +154,7 @@ def totals(connection: sqlite3.Connection) -> Totals:
         faulty,
         dict(zip(_PAIRS, found)),
         dict(zip(_INDEXES, found[len(_PAIRS) :])),
+        dict(zip(FOLDED, folded)),
     )
 
 
@@ -157,6 +167,18 @@ def members(connection: sqlite3.Connection) -> dict[AccountState, int]:
 # --- the files ---
 
 
+def prepare(connection: sqlite3.Connection) -> None:
+    """Files of an earlier version have no folded messages: that is no finding."""
+    if _version(connection, "messages") == 1:
+        connection.execute("CREATE TEMP TABLE folded (first, last, removed, returned, recalled, skipped)")
+
+
+def _version(connection: sqlite3.Connection, name: str) -> int:
+    """The version of the schema that this file says it has."""
+    (version,) = connection.execute(f"PRAGMA {ALIASES[name]}.user_version").fetchone()
+    return int(version)
+
+
 def labels(found: Mapping[str, Header]) -> Findings:
     """The files say that they are ours, and of this version."""
     for name, head in found.items():
@@ -165,15 +187,17 @@ def labels(found: Mapping[str, Header]) -> Findings:
                 f"{name}.db: application id {head.application:#x} is not that of a chat server:"
                 f" it should be {APPLICATION:#x}"
             )
-        if head.version != SCHEMA:
-            yield f"{name}.db: schema version {head.version} is none: it should be {SCHEMA}"
+        if not 1 <= head.version <= VERSIONS[name]:
+            yield f"{name}.db: schema version {head.version} is none: it should be {VERSIONS[name]}"
 
 
 def tables(connection: sqlite3.Connection) -> Findings:
     """The tables and indexes are those of the schema, word for word."""
-    for name, script in schemas().items():
+    for name, newest in VERSIONS.items():
+        version = _version(connection, name)
         model = sqlite3.connect(":memory:")
-        model.executescript(script)
+        # What is no version at all was found by its label; it is held to the newest one.
+        model.executescript(schema(name, version if 1 <= version <= newest else newest))
         query = "SELECT type || ' ' || name, sql FROM {}.sqlite_schema WHERE name NOT LIKE 'sqlite_%'"
         expected = dict(model.execute(query.format("main")))
         model.close()
@@ -212,24 +236,67 @@ def missing(connection: sqlite3.Connection, totals: Totals) -> Findings:
         yield f"messages.db: table counters has {len(rows) or 'no'} rows: it should have one"
         return
     ((last, _),) = rows
-    if totals.number == last and (last == 0 or (totals.first, totals.last) == (1, last)):
-        return  # ids are unique, so there is no room for a gap
+    number, first, final = connection.execute(
+        "SELECT ?1 + coalesce(sum(last - first + 1), 0),"
+        " min(coalesce(?2, min(first)), coalesce(min(first), ?2)),"
+        " max(coalesce(?3, max(last)), coalesce(max(last), ?3)) FROM folded",
+        (totals.number, totals.first, totals.last),
+    ).fetchone()
+    whole = (first, final) == ((1, last) if last else (None, None))
+    if number == last and whole and not any(_overlaps(connection)):
+        return  # no id is there twice, so there is no room for a gap
     gaps = connection.execute(
-        # The first row behind each gap, and the last one before it.
-        "SELECT coalesce((SELECT max(id) FROM ledger WHERE id < m.id), 0), m.id FROM ledger AS m"
-        " WHERE m.id > 1 AND NOT EXISTS (SELECT 1 FROM ledger WHERE id = m.id - 1)"
-        " UNION ALL SELECT id, ?1 + 1 FROM (SELECT coalesce(max(id), 0) AS id FROM ledger) WHERE id < ?1",
+        # The first id behind each gap, and the last one before it.
+        "WITH known AS (SELECT id AS first, id AS last FROM ledger UNION ALL SELECT first, last FROM folded)"
+        " SELECT before, first FROM (SELECT coalesce(max(last) OVER (ORDER BY first"
+        " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before, first FROM known)"
+        " WHERE first > max(before, 0) + 1"
+        " UNION ALL SELECT last, ?1 + 1 FROM (SELECT coalesce(max(last), 0) AS last FROM known)"
+        " WHERE last < ?1",
         (last,),
     )
     for before, behind in gaps:
-        first, final = max(before + 1, 1), min(behind - 1, last)
-        if final - first < LONGEST_LIST:
-            for id in range(first, final + 1):
+        begin, end = max(before + 1, 1), min(behind - 1, last)
+        if end - begin < LONGEST_LIST:
+            for id in range(begin, end + 1):
                 yield f"message {id}: missing: it should be in the ledger, whatever became of it"
         else:
             yield (
-                f"messages {first} to {final}: missing, {counted(final - first + 1, 'message')}:"
+                f"messages {begin} to {end}: missing, {counted(end - begin + 1, 'message')}:"
                 " they should be in the ledger, whatever became of them"
+            )
+
+
+def _overlaps(connection: sqlite3.Connection) -> Findings:
+    for (id,) in connection.execute(
+        "SELECT m.id FROM folded AS f JOIN ledger AS m ON m.id BETWEEN f.first AND f.last"
+    ):
+        yield f"message {id}: folded, but in the ledger, too: it should be in one of them"
+    for first, last, before in connection.execute(
+        "SELECT first, last, before FROM (SELECT first, last, max(last) OVER (ORDER BY first"
+        " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before FROM folded) WHERE first <= before"
+    ):
+        yield (
+            f"messages {first} to {last}: folded, but so are those up to {before} before them:"
+            " no message should be folded twice"
+        )
+
+
+def folds(connection: sqlite3.Connection, _: Totals) -> Findings:
+    """Each folded run says what became of each of its messages, and none is in the ledger or folded twice."""
+    yield from _overlaps(connection)
+    negative = " OR ".join(f"{fate} < 0" for fate in FOLDED)
+    for first, last, number, last_id in connection.execute(
+        f"SELECT f.first, f.last, {' + '.join(FOLDED)}, c.id FROM folded AS f"
+        " JOIN (SELECT max(id) AS id FROM counters) AS c"
+        f" WHERE {' + '.join(FOLDED)} <> f.last - f.first + 1 OR f.first < 1 OR f.last > c.id OR {negative}"
+    ):
+        if not 1 <= first <= last <= last_id:
+            yield f"messages {first} to {last}: folded, but never given out: they should be 1 to {last_id}"
+        else:
+            yield (
+                f"messages {first} to {last}: folded, but there are fates for {number}:"
+                f" there should be one for each of {last - first + 1}"
             )
 
 
@@ -295,6 +362,8 @@ def refs(connection: sqlite3.Connection, _: Totals) -> Findings:
 def indexes(connection: sqlite3.Connection, totals: Totals) -> Findings:
     """What the indexes hold is what the ledger holds: what waits is found when it is looked for."""
     for index, condition in _INDEXES.items():
+        if index in _LATER and _version(connection, "messages") == 1:
+            continue
         total = totals.indexed[index]
         query = f"SELECT {{}} FROM ledger AS m {{}} WHERE {condition}"
         (held,) = connection.execute(query.format("count(*)", f"INDEXED BY {index}")).fetchone()
@@ -402,6 +471,7 @@ def pages(connection: sqlite3.Connection, pragma: str, aliases: Mapping[str, str
 BEFORE: tuple[Callable[[sqlite3.Connection], Findings], ...] = (tables, identities)
 CHECKS: tuple[Callable[[sqlite3.Connection, Totals], Findings], ...] = (
     missing,
+    folds,
     rows,
     positions,
     refs,

@@ -20,7 +20,7 @@ from chat import __version__
 from chat.admin import books
 from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data
 from chat.admin.snapshot import alone, in_use, is_running, there
-from chat.store.files import APPLICATION, LOCK, NAMES, SCHEMA, header, path
+from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, header, path
 
 NAME = "check"
 SUMMARY = "check that the installation and the data directory are sound"
@@ -211,10 +211,13 @@ def _file(file: Path, name: str) -> Lines:
     if head.application != APPLICATION:
         yield Line(Grade.ERROR, f"{file.name} is not a file of a chat server: it is another program's")
         return
-    if head.version != SCHEMA:
-        yield Line(Grade.ERROR, f"{file.name} has schema version {head.version}: this program knows {SCHEMA}")
+    known = VERSIONS[name]
+    if not 1 <= head.version <= known:
+        yield Line(Grade.ERROR, f"{file.name} has schema version {head.version}: this program knows {known}")
         return
     yield Line(Grade.OK, f"{file.name} has {_size(file.stat().st_size)}, schema version {head.version}")
+    if head.version < known:
+        yield Line(Grade.WARNING, f"{file.name} is brought up to schema version {known} at the next start")
     log = Path(f"{file}-wal")
     if log.exists():
         yield _log(log.name, log.stat().st_size)

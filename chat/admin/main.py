@@ -9,12 +9,12 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Callable, Sequence
 
 from chat import __version__
-from chat.admin import audit, check
+from chat.admin import audit, backup, check, deadletters, exporting, importing, restore
 from chat.admin.command import FINDINGS, UNUSABLE, Unusable
 
 #: Each has C{NAME}, C{SUMMARY}, C{DESCRIPTION}, C{configure(parser)} and C{run(arguments)}, which
 #: returns the exit status or raises L{Unusable}.
-COMMANDS = (audit, check)
+COMMANDS = (audit, check, backup, restore, exporting, importing, deadletters)
 
 _DESCRIPTION = """\
 Looks after the data of a chat server. Nothing here needs the server to be
@@ -29,6 +29,7 @@ exit status:
 examples:
   chatctl audit --data /var/lib/chat
   chatctl check --data /var/lib/chat --door 127.0.0.1:5311
+  chatctl backup --data /var/lib/chat /var/backups/chat/monday
 
 "chatctl COMMAND --help" tells more about a command.
 """

@@ -14,16 +14,20 @@ import stat
 import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Iterator, Mapping
+from typing import Callable, Iterator, Mapping, TypeVar
 
 from chat.admin.command import Unusable
-from chat.store.files import APPLICATION, LOCK, NAMES, SCHEMA, Header, header, path
+from chat.store.backup import ALIASES
+from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, Header, header, path
 
-#: How each file is called in SQL: C{messages.db} is the main one.
-ALIASES = {"messages": "main", "users": "users", "passwords": "passwords"}
 #: How often to begin anew before giving up.
 ATTEMPTS = 100
+#: How often files that change under a reader are read again.
+READINGS = 3
+#: How many bytes of a C{-wal} file come before its first page; a crash can leave no more than these.
+WAL_HEADER = 32
 
+R = TypeVar("R")
 #: What tells that a file was changed: inode, size, time.
 Signature = tuple[object, ...]
 
@@ -72,10 +76,11 @@ def headers(directory: Path) -> dict[str, Header]:
             f"The files in {directory} are not those of a chat server: name another directory with --data."
         )
     for name, head in found.items():
-        if head.application == APPLICATION and head.version > SCHEMA:
+        if head.application == APPLICATION and head.version > VERSIONS[name]:
             raise Unusable(
                 f"{path(directory, name)} was written by a newer version of the server (schema"
-                f" {head.version}, this program knows up to {SCHEMA}): use the chatctl of that version."
+                f" {head.version}, this program knows up to {VERSIONS[name]}):"
+                " use the chatctl of that version."
             )
     return found
 
@@ -119,6 +124,27 @@ def in_use(directory: Path) -> bool:
 def signature(directory: Path) -> Signature:
     """What changes when anybody writes to files that are not in use."""
     return tuple(_stat(Path(f"{path(directory, name)}{suffix}")) for name in NAMES for suffix in ("", "-wal"))
+
+
+def steadily(directory: Path, read: Callable[[Mapping[str, Header], bool], R]) -> R:
+    """What C{read} makes of the files; it is asked again if they were changed meanwhile.
+
+    @param read: called with their headers, and with what L{snapshot} wants to know.
+    @raise Unusable: there are no such files, they cannot be read, or they do not stay as they are.
+    """
+    for _ in range(READINGS):
+        found = headers(directory)
+        shared = in_use(directory)
+        before = signature(directory)
+        try:
+            result = read(found, shared)
+        except Unusable:
+            if shared == in_use(directory):
+                raise
+            continue
+        if shared or (signature(directory) == before and not in_use(directory)):
+            return result
+    raise Unusable(f"The files in {directory} are changed by something that is not a server: stop it first.")
 
 
 @contextmanager
@@ -203,14 +229,14 @@ def _open(files: Mapping[str, Path], shared: bool) -> sqlite3.Connection:
     """Open these files, under their names in SQL, so that nothing is made, changed or removed beside them.
 
     While a server has them open, C{-wal} and C{-shm} are there, and reading by the rules leaves
-    them so.  A file without C{-wal}, or with an empty one, is all there is: it is read as one that
+    them so.  A file without C{-wal}, or with one that holds no page, is all there is: it is read as one that
     cannot change.  After a crash the C{-wal} counts, and C{-shm} is for the next start to bring up
     to date; where a copy was made without it, SQLite shall not make one, but do without.
     """
     modes = dict.fromkeys(files, "")
     alone = False
     if not shared:
-        logged = {alias for alias, file in files.items() if _length(file, "-wal")}
+        logged = {alias for alias, file in files.items() if _length(file, "-wal") > WAL_HEADER}
         alone = not all(Path(f"{files[alias]}-shm").exists() for alias in logged)
         modes = {
             alias: "&immutable=1" if alias not in logged else "&vfs=unix-none" if alone else "&readonly_shm=1"

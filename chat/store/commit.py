@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chat.errors import Code, Refusal
+from chat.errors import Code, Refusal, storage_full
 
 Cursor = sqlite3.Cursor
 A = TypeVar("A")
@@ -26,6 +26,8 @@ R = TypeVar("R")
 
 #: The most operations in one transaction: bounds how long a commit may take.
 LARGEST_GROUP = 4096
+#: The most bytes of contents in one transaction: bounds what it takes from the reserve on the disk.
+HEAVIEST_GROUP = 4 * 1024 * 1024
 
 
 class Procedure(Generic[A, R]):
@@ -52,7 +54,7 @@ class Procedure(Generic[A, R]):
 
 
 class _Operation:
-    __slots__ = ("alone", "argument", "done", "failed", "procedure")
+    __slots__ = ("alone", "argument", "done", "failed", "procedure", "weight")
 
     def __init__(
         self,
@@ -60,11 +62,13 @@ class _Operation:
         argument: object,
         done: Callable[[Any], None],
         failed: Callable[[Exception], None],
+        weight: int,
     ) -> None:
         self.procedure = procedure
         self.argument = argument
         self.done = done
         self.failed = failed
+        self.weight = weight
         self.alone = False
 
 
@@ -102,12 +106,16 @@ class GroupCommit:
         argument: A,
         done: Callable[[R], None],
         failed: Callable[[Exception], None],
+        weight: int = 0,
     ) -> None:
-        """Do this after everything asked before; calls back once, after the commit."""
+        """Do this after everything asked before; calls back once, after the commit.
+
+        @param weight: how many bytes of contents it brings.
+        """
         if self._closed is not None:
             failed(Refusal(Code.SHUTTING_DOWN, "The server is shutting down."))
             return
-        self._queue.append(_Operation(procedure, argument, done, failed))
+        self._queue.append(_Operation(procedure, argument, done, failed, weight))
         if not self._busy:
             self._busy = True
             # Not at once: what else arrived in this turn of the reactor comes along.
@@ -147,9 +155,13 @@ class GroupCommit:
         queue = self._queue
         group = [queue.popleft()]
         file = group[0].procedure.file
+        weight = group[0].weight
         while queue and len(group) < LARGEST_GROUP and not (group[0].alone or queue[0].alone):
             wanted = queue[0].procedure.file
             if file is not None and wanted is not None and wanted != file:
+                break
+            weight += queue[0].weight
+            if weight > HEAVIEST_GROUP:
                 break
             file = file or wanted
             group.append(queue.popleft())
@@ -215,7 +227,5 @@ def _perform(cursor: Cursor, group: Sequence[_Operation]) -> list[object]:
 def explain(error: BaseException) -> Exception:
     """What a failed transaction is to those who asked for it."""
     if "database or disk is full" in str(error):
-        return Refusal(
-            Code.STORAGE_FULL, "The server has no room left for this. Keep it and try again later."
-        )
+        return storage_full()
     return error if isinstance(error, Exception) else RuntimeError(str(error))

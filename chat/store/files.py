@@ -10,70 +10,60 @@ import os
 import secrets
 import sqlite3
 from contextlib import closing, suppress
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
 from chat.errors import StartError
+from chat.store.layout import APPLICATION, LOCK, NAMES, VERSIONS, Header, header, path, schema, schemas
+from chat.store.layout import sync as _sync
+from chat.store.upgrade import Steps, steps, upgrade
 
-#: The version of the schemas, one number for all three files.
-SCHEMA = 1
-#: C{PRAGMA application_id}: "chat".
-APPLICATION = 0x63686174
-#: The files, the one that decides last: the order in which they are made.
-NAMES = ("passwords", "users", "messages")
-LOCK = "lock"
+__all__ = [
+    "APPLICATION",
+    "LOCK",
+    "NAMES",
+    "VERSIONS",
+    "DataDirectory",
+    "Found",
+    "Header",
+    "header",
+    "path",
+    "schema",
+    "schemas",
+]
+
 #: A table of each file that has rows once there is something to lose; messages.db is made
 #: last: when it is there, the others were.
 _FILLED = {"passwords": "passwords", "users": "accounts", "messages": "counters"}
 
 
-class Header(NamedTuple):
-    """What the first hundred bytes of a database file say."""
-
-    application: int
-    version: int
-
-
-def schemas() -> dict[str, str]:
-    """The SQL of the three files. Read this before a chroot."""
-    folder = files("chat.store") / "schema"
-    return {name: (folder / f"{name}-{SCHEMA}.sql").read_text("utf-8") for name in NAMES}
-
-
-def path(directory: Path, name: str) -> Path:
-    """Where a file of the data directory is."""
-    return directory / f"{name}.db"
-
-
-def header(file: Path) -> Header | None:
-    """What the file says it is, or C{None} if it is no SQLite file. Changes nothing.
-
-    SQLite, "Database File Format", section 1.3.
-    """
-    with open(file, "rb") as stream:
-        first = stream.read(100)
-    if len(first) < 100 or not first.startswith(b"SQLite format 3\0"):
-        return None
-    return Header(int.from_bytes(first[68:72], "big"), int.from_bytes(first[60:64], "big"))
-
-
 class Found(NamedTuple):
-    """What a file that is there holds: which data it belongs to, and whether anything would be lost."""
+    """What a file that is there holds: which data it belongs to, whether anything would be lost."""
 
     dataset: str
     filled: int
+    version: int
 
 
 class DataDirectory:
-    """A data directory, held by this process from L{open} to L{close}."""
+    """A data directory, held by this process from L{open} to L{close}.
 
-    def __init__(self, directory: Path, schemas: dict[str, str]) -> None:
-        """Nothing is touched yet."""
+    @ivar kept: where the files are as they were before L{open} upgraded them; C{None}: they were up to date.
+    """
+
+    def __init__(self, directory: Path, schemas: dict[str, str], steps: Steps | None = None) -> None:
+        """Nothing is touched yet.
+
+        @param schemas: what L{schemas} says.
+        @param steps: what L{chat.store.upgrade.steps} says; by default it is asked when it is needed.
+        """
         self.directory = directory
+        self.kept: Path | None = None
         self._schemas = schemas
+        self._steps = steps
+        self._versions: dict[str, int] = {}
         self._lock: FileLock | None = None
         self._made: list[Path] = []
 
@@ -86,6 +76,7 @@ class DataDirectory:
             self._make_directory()
             self._acquire()
             self._check()
+            self._upgrade()
             self._create_missing()
         except BaseException:
             self.undo()
@@ -115,6 +106,7 @@ class DataDirectory:
             if not directory.is_dir():
                 directory.mkdir(mode=0o700)
                 self._made.append(directory)
+                _sync(directory.parent)
         except OSError as error:
             raise StartError(
                 f"The data directory {directory} cannot be made ({error.strerror}):"
@@ -154,7 +146,7 @@ class DataDirectory:
             if not file.exists():
                 continue
             try:
-                found[name] = _inspect(file, _FILLED[name])
+                found[name] = _inspect(file, _FILLED[name], VERSIONS[name])
             except (OSError, sqlite3.Error) as error:
                 raise StartError(
                     f"{file} is damaged or cannot be read ({error}): restore the three files from a backup."
@@ -172,6 +164,14 @@ class DataDirectory:
                 " restore all of them from the same backup."
             )
         self._dataset = datasets.pop() if datasets else secrets.token_hex(16)
+        self._versions = {name: each.version for name, each in found.items()}
+
+    def _upgrade(self) -> None:
+        """Files of an earlier version become files of this one."""
+        if any(version < VERSIONS[name] for name, version in self._versions.items()):
+            self.kept = upgrade(
+                self.directory, self._versions, steps() if self._steps is None else self._steps
+            )
 
     def _create_missing(self) -> None:
         """Each new file is complete before it has its name."""
@@ -189,10 +189,12 @@ class DataDirectory:
                         f"BEGIN;{self._schemas[name]}"
                         f"INSERT INTO identity (dataset) VALUES ('{self._dataset}');"
                         f"PRAGMA application_id = {APPLICATION};"
-                        f"PRAGMA user_version = {SCHEMA};"
+                        f"PRAGMA user_version = {VERSIONS[name]};"
                         "COMMIT;"
                     )
                 os.replace(new, file)
+                # Before the next one gets its name: after a power cut, too, messages.db is the last.
+                _sync(self.directory)
             except (OSError, sqlite3.Error) as error:
                 raise StartError(
                     f"{file} cannot be made ({error}): make room or give this user the right to write there."
@@ -200,28 +202,47 @@ class DataDirectory:
             self._made[-1] = file
 
 
-def _inspect(file: Path, table: str) -> Found:
+def _inspect(file: Path, table: str, known: int) -> Found:
     """What the file holds; C{table} is the one that is empty as long as nothing does.
 
+    @param known: the newest version of it that this program knows.
     @raise chat.errors.StartError: not a file of this program, or of a later version of it.
     """
+    journal = Path(f"{file}-journal").exists()
+    wal = Path(f"{file}-wal").exists()
     found = header(file)
-    if found is None:
+    if found is None and not (journal or wal):
         raise StartError(f"{file} is damaged: it is no SQLite file. Restore the three files from a backup.")
+    # Where a server was killed, SQLite would complete the writing; that has to wait until all is in order.
+    # What a power cut left half done has to be undone first: without that, the file cannot be read.
+    mode = "ro" if wal and not journal else "rw"
+    uri = f"{file.absolute().as_uri()}?mode={mode}"
+    if found is None:
+        # Torn by a power cut, perhaps: what stands beside it may make it whole.
+        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+            application, version = (
+                connection.execute(f"PRAGMA {what}").fetchone()[0]
+                for what in ("application_id", "user_version")
+            )
+        found = Header(application, version)
     if found.application != APPLICATION:
         raise StartError(f"{file} is not a file of this server: name another directory with --data.")
-    if found.version > SCHEMA:
-        raise StartError(
-            f"{file} was written by a newer version of this server (schema {found.version},"
-            f" this one knows up to {SCHEMA}): start that version."
-        )
     if not os.access(file, os.R_OK | os.W_OK):
         raise StartError(f"{file} cannot be read and written: give this user the right to.")
-    # Where a server was killed, SQLite would complete the writing; that has to wait until all is in order.
-    mode = "ro" if Path(f"{file}-wal").exists() else "rw"
-    uri = f"{file.absolute().as_uri()}?mode={mode}"
     with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        # What the header says may be out of date: an upgrade can still lie in the log.
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > known:
+            raise StartError(
+                f"{file} was written by a newer version of this server (schema {version},"
+                f" this one knows up to {known}): start that version."
+            )
+        if version < 1:
+            raise StartError(
+                f"{file} is damaged: schema {version} is none. Restore the three files from a backup."
+            )
         row = connection.execute(f"SELECT dataset, EXISTS (SELECT 1 FROM {table}) FROM identity").fetchone()
     if row is None:
         raise StartError(f"{file} is damaged: it has no identity. Restore the three files from a backup.")
-    return Found(*row)
+    dataset, filled = row
+    return Found(dataset, filled, version)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from hashlib import blake2b
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
-from chat.errors import Code, Refusal
+from chat.errors import Code, Refusal, storage_full
 from chat.ledger import (
     Acceptance,
     Account,
@@ -32,6 +32,10 @@ PAGE_BYTES = 256 * 1024
 PAGE_MESSAGES = 512
 #: How many messages of a leaving account one transaction turns round.
 TURNED_AT_ONCE = 1000
+#: It turns no more once it has so many bytes: on a full disk it has only the reserve to write to.
+TURNED_BYTES = 1024 * 1024
+#: How many waiting messages one transaction looks at to find those that have waited for too long.
+AGED_AT_ONCE = 500
 
 _LETTER = "SELECT id, sender, recipient, position, time, state, code, addressee, subject, body FROM ledger "
 _LINE = "SELECT id, sender, recipient, time, state, code, addressee, subject FROM ledger "
@@ -66,26 +70,60 @@ class Page(NamedTuple):
     limit: int
 
 
+class Aged(NamedTuple):
+    """Which of the waiting messages are to be looked at, and since when one must have waited to expire.
+
+    @ivar after: the mailbox and the position behind which to go on.
+    """
+
+    after: tuple[int, int]
+    before: int
+
+
+class Expiry(NamedTuple):
+    """What a look at waiting messages has done.
+
+    @ivar after: where the next one begins; C{None}: that was all.
+    @ivar senders: to whose mailboxes messages came back.
+    """
+
+    after: tuple[int, int] | None
+    senders: set[int]
+
+
 class Messages:
     """The ledger and the mailboxes."""
 
     def __init__(
-        self, users: Users, now: Callable[[], int], live: Callable[[int], bool], reserved: int
+        self,
+        users: Users,
+        now: Callable[[], int],
+        live: Callable[[int], bool],
+        reserved: int,
+        room: Callable[[int], bool],
+        limit: int = 0,
     ) -> None:
         """Keep the books.
 
         @param now: the time in milliseconds since 1970-01-01 UTC.
         @param live: whether the account is shown a message the moment it is committed.
         @param reserved: for how many milliseconds the name of a deleted account is known as such.
+        @param room: whether there is room on the disk for new messages, so many bytes being free
+            inside the file.
+        @param limit: how many messages may wait in a mailbox before new ones come back; 0: any number.
         """
         self._users = users
         self._now = now
         self._live = live
         self._reserved = reserved
+        self._room = room
+        self._limit = limit
+        self._tally: dict[int, int] = {}  # how many wait, with those entered and not counted yet
         self._id = -1  # the last one given out; -1: to be read from the file
         self._position = -1
         self._written = (-1, -1)
         self._deltas: dict[int, list[int]] = {}  # account -> [change of waiting, highest offered]
+        self._unnoted: dict[int, int] = {}  # account -> offered up to, where there was no room to note it
         self._looking: set[int] = set()  # whose sessions may be live when they hear of this transaction
 
     # --- every transaction ---
@@ -133,8 +171,25 @@ class Messages:
     # --- accept ---
 
     def accept(self, cursor: Cursor, posts: Sequence[Post]) -> list[list[Outcome]]:
-        """Enter the drafts of all posts in their order."""
+        """Enter the drafts of all posts in their order; while there is no room, only look up the refs."""
         now = self._now()
+        room = self._room(0) or self._room(_free_inside(cursor))
+        self._tally.clear()
+        outcomes = self._accept_together(cursor, posts, now) if room else None
+        if outcomes is None:
+            self._tally.clear()
+            outcomes = [self._accept_slowly(cursor, post, now, room) for post in posts]
+        live = self._live
+        for post_outcomes in outcomes:
+            for outcome in post_outcomes:
+                if isinstance(outcome, Acceptance) and outcome.fresh:
+                    account = outcome.mailbox
+                    shown = live(account) or account in self._looking
+                    self._count(account, 1, outcome.position if shown else 0)
+        return outcomes
+
+    def _accept_together(self, cursor: Cursor, posts: Sequence[Post], now: int) -> list[list[Outcome]] | None:
+        """Enter all drafts as new ones; C{None}, and nothing is entered, if some ref is known already."""
         first_id, first_position = self._id, self._position
         rows: list[tuple[object, ...]] = []
         outcomes: list[list[Outcome]] = []
@@ -146,21 +201,13 @@ class Messages:
                     for draft in post.drafts
                 ]
             )
-        if not rows:
-            return outcomes
-        cursor.executemany(_INSERT_ALL, rows)
-        if cursor.rowcount != len(rows):
-            # Some ref is known already: take them one by one, so that ids leave no gap.
-            cursor.execute("DELETE FROM ledger WHERE id > ?", (first_id,))
-            self._id, self._position = first_id, first_position
-            outcomes = [self._accept_slowly(cursor, post, now) for post in posts]
-        live = self._live
-        for post_outcomes in outcomes:
-            for outcome in post_outcomes:
-                if isinstance(outcome, Acceptance) and outcome.fresh:
-                    account = outcome.mailbox
-                    shown = live(account) or account in self._looking
-                    self._count(account, 1, outcome.position if shown else 0)
+        if rows:
+            cursor.executemany(_INSERT_ALL, rows)
+            if cursor.rowcount != len(rows):
+                # The ids of those passed over would be gaps.
+                cursor.execute("DELETE FROM ledger WHERE id > ?", (first_id,))
+                self._id, self._position = first_id, first_position
+                return None
         return outcomes
 
     def _enter(
@@ -168,6 +215,8 @@ class Messages:
     ) -> Acceptance:
         """Give the draft its id and its mailbox; the row is added to C{rows}."""
         mailbox, code = self._mailbox_of(cursor, sender, draft, now)
+        if self._limit:
+            self._tally[mailbox] = self._waiting(cursor, mailbox) + 1
         self._id += 1
         self._position += 1
         rows.append(
@@ -194,13 +243,20 @@ class Messages:
         if entry is None or entry.state == AccountState.JOINING:
             return sender, Code.UNKNOWN_RECIPIENT.value
         if entry.state == AccountState.ACTIVE:
+            if self._limit and self._waiting(cursor, entry.id) >= self._limit:
+                return sender, Code.MAILBOX_FULL.value
             return entry.id, None
         if entry.freed is None or now - entry.freed < self._reserved:
             return sender, Code.ACCOUNT_DELETED.value
         return sender, Code.UNKNOWN_RECIPIENT.value
 
-    def _accept_slowly(self, cursor: Cursor, post: Post, now: int) -> list[Outcome]:
-        """One by one, looking for each ref first."""
+    def _waiting(self, cursor: Cursor, account: int) -> int:
+        """How many messages wait for the account, those just entered included."""
+        tally = self._tally.get(account)
+        return self.mailbox(cursor, account).waiting if tally is None else tally
+
+    def _accept_slowly(self, cursor: Cursor, post: Post, now: int, room: bool) -> list[Outcome]:
+        """One by one, looking for each ref first; without C{room}, nothing new is entered."""
         outcomes: list[Outcome] = []
         alive = self._users.active(cursor, post.sender)
         for draft in post.drafts:
@@ -213,6 +269,8 @@ class Messages:
                 ).fetchone()
             if not alive:
                 outcomes.append(None)
+            elif known is None and not room:
+                outcomes.append(storage_full(draft.ref))
             elif known is None:
                 rows: list[tuple[object, ...]] = []
                 outcomes.append(self._enter(cursor, post.sender, draft, now, rows))
@@ -304,10 +362,27 @@ class Messages:
         ).fetchone()
         waiting, offered = row or (0, 0)
         delta = self._deltas.get(account, (0, 0))
-        return Mailbox(waiting + delta[0], max(offered, delta[1]))
+        return Mailbox(waiting + delta[0], max(offered, delta[1], self._unnoted.get(account, 0)))
 
     def waiting(self, cursor: Cursor, page: tuple[int, int]) -> tuple[list[Letter], bool]:
         """The next page of waiting messages of an account behind a position; it counts as offered."""
+        letters, more = self._page(cursor, page)
+        if letters:
+            self.offer(cursor, (page[0], letters[-1].position))
+        return letters, more
+
+    def waiting_unnoted(self, cursor: Cursor, page: tuple[int, int]) -> tuple[list[Letter], bool]:
+        """L{waiting} without writing anything: that it was offered is remembered, to be noted later."""
+        letters, more = self._page(cursor, page)
+        if letters:
+            self._unnoted[page[0]] = letters[-1].position
+        return letters, more
+
+    def offer(self, cursor: Cursor, offered: tuple[int, int]) -> None:
+        """Note that an account may have been shown what is up to this position."""
+        self._count(offered[0], 0, offered[1])
+
+    def _page(self, cursor: Cursor, page: tuple[int, int]) -> tuple[list[Letter], bool]:
         account, after = page
         self._looking.add(account)
         rows = cursor.execute(
@@ -324,8 +399,6 @@ class Messages:
             body: str = row[9]
             size += len(body) if body.isascii() else len(body.encode())
             letters.append(row)
-        if letters:
-            self._count(account, 0, letters[-1][3])
         return [self._letter(cursor, account, row) for row in letters], more
 
     def listing(self, cursor: Cursor, page: Page) -> tuple[list[Line], bool]:
@@ -364,21 +437,63 @@ class Messages:
         Whether anything is left, and whose mailboxes messages came back to.
         """
         now = self._now()
-        rows = cursor.execute(
-            "SELECT id, sender, code FROM ledger WHERE recipient = ? AND state = 0 ORDER BY position LIMIT ?",
+        found = cursor.execute(
+            "SELECT id, sender, code, length(body) FROM ledger WHERE recipient = ? AND state = 0"
+            " ORDER BY position LIMIT ?",
             (account.id, TURNED_AT_ONCE),
+        )
+        rows = _portion(found)
+        back = [(id, sender, code, account.name) for id, sender, code, _ in rows]
+        senders = self._send_back(cursor, back, Code.ACCOUNT_DELETED, now)
+        self._count(account.id, -len(rows))
+        if rows:
+            return True, senders
+        # Now everything that is left in the mailbox is delivered: nothing to search for.
+        found = cursor.execute(
+            "SELECT id, length(body) FROM ledger WHERE recipient = ? AND state < 2 ORDER BY id LIMIT ?",
+            (account.id, TURNED_AT_ONCE),
+        )
+        erased = _portion(found)
+        self._settle(cursor, State.REMOVED, now, [id for id, _ in erased])
+        return bool(erased), senders
+
+    def expire(self, cursor: Cursor, aged: Aged) -> Expiry:
+        """Look at some waiting messages; those that have waited for too long turn round to their senders.
+
+        What came back already never does again, and what somebody sent to themselves is with its sender.
+        """
+        rows = cursor.execute(
+            "SELECT recipient, position, id, sender, code, time FROM ledger"
+            " WHERE state = 0 AND (recipient, position) > (?, ?) ORDER BY recipient, position LIMIT ?",
+            (*aged.after, AGED_AT_ONCE),
         ).fetchall()
+        back: list[tuple[int, int, str | None, str]] = []
+        for recipient, _, id, sender, code, time in rows:
+            if code is None and sender != recipient and time < aged.before:
+                back.append((id, sender, None, self._users.name(cursor, recipient)))
+                self._count(recipient, -1)
+        senders = self._send_back(cursor, back, Code.EXPIRED, self._now())
+        return Expiry(rows[-1][:2] if len(rows) == AGED_AT_ONCE else None, senders)
+
+    def _send_back(
+        self, cursor: Cursor, messages: Sequence[tuple[int, int, str | None, str]], why: Code, now: int
+    ) -> set[int]:
+        """Return waiting messages to their senders; those who came back already, or have none, are dead.
+
+        @param messages: of each its id, its sender, its code, and the name of the one it was meant for.
+        @return: the senders whose mailboxes they came back to.
+        """
         returned: list[tuple[object, ...]] = []
         dead: list[tuple[object, ...]] = []
         senders: set[int] = set()
-        for id, sender, code in rows:
+        for id, sender, code, addressee in messages:
             if code is None and self._users.active(cursor, sender):
                 self._position += 1
-                returned.append((sender, self._position, Code.ACCOUNT_DELETED.value, account.name, id))
+                returned.append((sender, self._position, why.value, addressee, id))
                 senders.add(sender)
                 self._count(sender, 1)
             else:
-                dead.append((now, code or Code.ACCOUNT_DELETED.value, account.name, id))
+                dead.append((now, code or why.value, addressee, id))
         cursor.executemany(
             "UPDATE ledger SET recipient = ?, position = ?, code = ?, addressee = ? WHERE id = ?", returned
         )
@@ -387,16 +502,26 @@ class Messages:
             " addressee = coalesce(addressee, ?) WHERE id = ?",
             dead,
         )
-        self._count(account.id, -len(rows))
-        if rows:
-            return True, senders
-        # Now everything that is left in the mailbox is delivered: nothing to search for.
-        erased = cursor.execute(
-            "SELECT id FROM ledger WHERE recipient = ? AND state < 2 ORDER BY id LIMIT ?",
-            (account.id, TURNED_AT_ONCE),
-        ).fetchall()
-        self._settle(cursor, State.REMOVED, now, [id for (id,) in erased])
-        return bool(erased), senders
+        return senders
+
+
+def _portion(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Those at the front that one transaction may write anew; the last column is the length of each."""
+    portion: list[tuple[Any, ...]] = []
+    size = 0
+    for row in rows:
+        portion.append(row)
+        size += row[-1]
+        if size >= TURNED_BYTES:
+            break
+    return portion
+
+
+def _free_inside(cursor: Cursor) -> int:
+    """The bytes of C{messages.db} that nothing is in: what was removed left them behind."""
+    (pages,) = cursor.execute("PRAGMA main.freelist_count").fetchone()
+    (size,) = cursor.execute("PRAGMA main.page_size").fetchone()
+    return int(pages) * int(size)
 
 
 def _digest(draft: Draft) -> bytes:

@@ -14,6 +14,8 @@ from chat.store.files import path
 _PRAGMAS = (
     "PRAGMA {file}.journal_mode = WAL",
     "PRAGMA {file}.synchronous = FULL",
+    # What was removed is overwritten, whatever this build of SQLite does by itself.
+    "PRAGMA {file}.secure_delete = ON",
 )
 
 

@@ -8,16 +8,20 @@ from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from chat.errors import Code, Refusal, name_reserved
+from chat.errors import Code, Refusal, name_reserved, storage_full
 from chat.ledger import Account, AccountState, Confirmation, Draft, Letter, Line, Mailbox, Removal
 from chat.ports import Outcome
 from chat.store.commit import Cursor, GroupCommit, Procedure
-from chat.store.messages import Messages, Page, Post, Receipt
+from chat.store.folding import fold
+from chat.store.messages import Aged, Expiry, Messages, Page, Post, Receipt
 from chat.store.passwords import InThread, Passwords
 from chat.store.users import Users
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+#: How long a receipt that there was no room for waits before it is tried again.
+RETRY_SECONDS = 1.0
 
 
 class Store:
@@ -33,6 +37,8 @@ class Store:
         reserved: int,
         in_thread: InThread,
         rounds: int,
+        room: Callable[[int], bool] = lambda inside: True,
+        limit: int = 0,
     ) -> None:
         """Serve from the connection of C{pool}.
 
@@ -41,12 +47,16 @@ class Store:
         @param reserved: for how many milliseconds the name of a deleted account is kept reserved.
         @param in_thread: see L{Passwords}.
         @param rounds: see L{Passwords}.
+        @param room: whether there is room on the disk for new messages and accounts.
+        @param limit: how many messages may wait in a mailbox before new ones come back; 0: any number.
         """
         self._pool = pool
         self._now = now
         self._reserved = reserved
+        self._room = room
+        self._reactor = reactor
         self._users = Users()
-        self._messages = Messages(self._users, now, live, reserved)
+        self._messages = Messages(self._users, now, live, reserved, room, limit)
         self._commit = GroupCommit(pool, reactor, self._begin, self._messages.end, self._forget)
         self.passwords = Passwords(self._commit, in_thread, rounds)
         messages, users = self._messages, self._users
@@ -56,10 +66,14 @@ class Store:
         self._accept: Procedure[Post, list[Outcome]] = Procedure(messages.accept, "messages", 1)
         self._mailbox = _single(messages.mailbox, None)
         self._waiting = _single(messages.waiting, "messages")
+        self._waiting_unnoted = _single(messages.waiting_unnoted, None)
+        self._offer = _single(messages.offer, "messages")
         self._listing = _single(messages.listing, None)
         self._read = _single(messages.read, None)
         self._remove = _single(messages.remove, "messages")
         self._turn_round = _single(messages.turn_round, "messages")
+        self._expire = _single(messages.expire, "messages")
+        self._fold = _single(fold, "messages")
         self._find = _single(users.named, None)
         self._unfinished: Procedure[None, tuple[list[Account], list[Account]]] = _single(
             lambda cursor, _: users.unfinished(cursor), None
@@ -94,7 +108,8 @@ class Store:
         failed: Callable[[Exception], None],
     ) -> None:
         """See L{chat.ports.MessageStore.accept}."""
-        self._commit.submit(self._accept, Post(sender, drafts), done, failed)
+        weight = sum([len(draft.body) for draft in drafts])
+        self._commit.submit(self._accept, Post(sender, drafts), done, failed, weight)
 
     def confirm(
         self,
@@ -103,16 +118,47 @@ class Store:
         done: Callable[[Sequence[Confirmation]], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """See L{chat.ports.MessageStore.confirm}."""
-        self._commit.submit(self._confirm, Receipt(account, ids), done, failed)
+        """See L{chat.ports.MessageStore.confirm}.
+
+        For lack of room a receipt is not given up: it is tried again until there is some.
+        """
+        self._insist(self._confirm, Receipt(account, ids), done, failed)
+
+    def _insist(
+        self,
+        procedure: Procedure[A, R],
+        argument: A,
+        done: Callable[[R], None] = lambda result: None,
+        failed: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
+        """Do this even if there is no room for it now: try again until there is some."""
+
+        def again(error: Exception) -> None:
+            if isinstance(error, Refusal) and error.code is Code.STORAGE_FULL:
+                self._reactor.callLater(RETRY_SECONDS, self._commit.submit, procedure, argument, done, again)
+            else:
+                failed(error)
+
+        self._commit.submit(procedure, argument, done, again)
 
     def mailbox(self, account: int) -> Awaitable[Mailbox]:
         """See L{chat.ports.MessageStore.mailbox}."""
         return self._commit.call(self._mailbox, account)
 
-    def waiting(self, account: int, after: int) -> Awaitable[tuple[list[Letter], bool]]:
-        """See L{chat.ports.MessageStore.waiting}."""
-        return self._commit.call(self._waiting, (account, after))
+    async def waiting(self, account: int, after: int) -> tuple[list[Letter], bool]:
+        """See L{chat.ports.MessageStore.waiting}.
+
+        Where there is no room even to note that the page was offered, it is given all the same.
+        """
+        try:
+            return await self._commit.call(self._waiting, (account, after))
+        except Refusal as refusal:
+            if refusal.code is not Code.STORAGE_FULL:
+                raise
+        letters, more = await self._commit.call(self._waiting_unnoted, (account, after))
+        if letters:
+            self._insist(self._offer, (account, letters[-1].position))
+        return letters, more
 
     def listing(self, account: int, sent: bool, after: int, limit: int) -> Awaitable[tuple[list[Line], bool]]:
         """See L{chat.ports.MessageStore.listing}."""
@@ -129,6 +175,20 @@ class Store:
     def turn_round(self, account: Account) -> Awaitable[tuple[bool, set[int]]]:
         """See L{chat.ports.MessageStore.turn_round}."""
         return self._commit.call(self._turn_round, account)
+
+    def expire(self, before: int, after: tuple[int, int]) -> Awaitable[Expiry]:
+        """Turn round some of the messages that were accepted before a moment and wait still.
+
+        @param after: where to go on, as the L{Expiry} before said; C{(0, 0)}: at the beginning.
+        """
+        return self._commit.call(self._expire, Aged(after, before))
+
+    def fold(self, before: int) -> Awaitable[bool]:
+        """Fold some of the messages that were settled before a moment, see L{chat.store.folding}.
+
+        Whether there may be more.
+        """
+        return self._commit.call(self._fold, before)
 
     # --- the accounts ---
 
@@ -175,6 +235,8 @@ class Store:
 
     def _join_under(self, cursor: Cursor, name: str) -> Account | Refusal:
         entry = self._users.named(cursor, name)
+        if not self._room(0):
+            return storage_full()
         if entry is None or not self._users.holds(entry, self._now(), self._reserved):
             return self._users.join(cursor, name, self._now())
         if entry.state in (AccountState.ACTIVE, AccountState.JOINING):

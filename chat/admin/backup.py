@@ -1,0 +1,128 @@
+"""C{chatctl backup}: the three files as they are at one moment, copied while the server runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from chat.admin.audit import Report, audit
+from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted
+from chat.admin.snapshot import snapshot, steadily
+from chat.store.backup import copy, put_in_place, staging
+from chat.store.layout import sync
+
+NAME = "backup"
+SUMMARY = "copy the three files as they are at one moment"
+DESCRIPTION = """\
+Copies users.db, passwords.db and messages.db as they are at one and the same
+moment into a directory of its own, and audits the copy before it says that it
+is done. The server may run or not; it goes on as ever meanwhile.
+
+The directory must not exist, or be empty. It is made for its owner alone, and
+so are the files: they hold the mail and the password hashes. Findings of the
+audit are printed as "chatctl audit" does, and then there is no backup.
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    add_data(parser)
+    parser.add_argument("target", metavar="DIR", type=Path, help="where the copy is to be")
+
+
+def run(arguments: Namespace) -> int:
+    """Copy, and say what was copied."""
+    report = backup(arguments.data, arguments.target)
+    return told(report, f"backup complete in {arguments.target}", "no backup was made")
+
+
+def told(report: Report, done: str, refused: str) -> int:
+    """Print the findings or the success; the exit status."""
+    with report.findings as findings:
+        for line in findings:
+            sys.stdout.write(line)
+    if report.number:
+        print(f"{counted(report.number, 'finding')}: {refused}")
+        return FINDINGS
+    assert report.totals is not None and report.accounts is not None  # else there was a finding
+    messages = report.totals.number + sum(report.totals.folded.values()) - report.totals.folded["skipped"]
+    accounts = sum(report.accounts.values())
+    print(f"{done}: {counted(messages, 'message')}, {counted(accounts, 'account')}, nothing unaccounted for")
+    return CLEAN
+
+
+def backup(directory: Path, target: Path) -> Report:
+    """Copy the files of C{directory} into C{target}; where the audit finds something, nothing is left there.
+
+    @return: what the audit of the copy found.
+    @raise Unusable: they cannot be read, or C{target} is not empty or cannot be written.
+    """
+    try:
+        made = _empty(target)
+    except OSError as error:
+        raise Unusable(f"{target} cannot be made ({error.strerror}): name another directory.") from None
+    complete = False
+    try:
+        report = copied(directory, target)
+        complete = not report.number
+        return report
+    finally:
+        if made and not complete:
+            shutil.rmtree(target, ignore_errors=True)
+
+
+def _empty(target: Path) -> bool:
+    """Make the directory, unless there is an empty one. Whether it was made."""
+    try:
+        target.mkdir(mode=0o700)
+        sync(target.parent)
+        return True
+    except FileExistsError:
+        if not target.is_dir() or any(target.iterdir()):
+            raise Unusable(f"{target} is not empty: name a directory that does not exist yet.") from None
+        return False
+
+
+def copied(source: Path, target: Path) -> Report:
+    """Copy the files of one directory into another, unless the audit of the copy finds something.
+
+    @return: what it found.
+    @raise Unusable: they cannot be copied.
+    """
+    folder: Path | None = None
+    try:
+        folder = staging(target)
+        where = folder
+
+        def read(_: object, shared: bool) -> None:
+            shutil.rmtree(where)
+            where.mkdir(mode=0o700)
+            with snapshot(source, shared) as connection:
+                copy(connection, where)
+
+        steadily(source, read)
+        report = audit(folder)
+        if not report.number:
+            _give(folder, target)
+            put_in_place(folder)
+        return report
+    except (OSError, sqlite3.Error) as error:
+        raise Unusable(
+            f"{source} cannot be copied to {target} ({error}):"
+            ' make room there; what "chatctl audit" finds comes first.'
+        ) from None
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _give(folder: Path, target: Path) -> None:
+    """Let the files belong to the owner of the directory: root may copy for the user of the server."""
+    owner = target.stat()
+    for file in folder.iterdir():
+        if file.stat().st_uid != owner.st_uid:
+            os.chown(file, owner.st_uid, owner.st_gid)

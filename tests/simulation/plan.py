@@ -1,0 +1,76 @@
+"""What kind of world a seed makes: each leaves some things out and has much of others."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Sequence, TypeVar
+
+from tests.simulation import storage
+
+T = TypeVar("T")
+
+NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi")
+#: Ways to be connected: a program in JSON or DER, a person with telnet or nc, the client library.
+KINDS = ("json", "der", "telnet", "nc", "library")
+
+
+class Plan:
+    """The weights of one world."""
+
+    def __init__(self, random: Random) -> None:
+        self.names = NAMES[: random.randint(2, 8)]
+        self.kinds: dict[str, Sequence[str]] = {}
+        for name in self.names:
+            count = random.choice([1, 1, 2, 3])
+            self.kinds[name] = random.sample(KINDS, count)
+        self.early = [name for name in self.names if random.random() < 0.7]
+        self.sessions = random.randint(3, 12)  # at once, at most
+        self.window = random.choice([200, 1000, 4000, 64 * 1024])
+        self.largest_body = random.choice([20, 20, 300, 3000])
+        #: How often each kind of event comes.
+        self.events = {
+            "network": 40,
+            "act": 30,
+            "turn": 14,
+            "transaction": 14,
+            "answer": 14,
+            "hash": 5,
+            "library": 8,
+            "time": random.choice([1, 2, 6]),
+            "connect": random.choice([3, 6]),
+            "cut": random.choice([0, 0, 1, 4]),
+            "stall": random.choice([0, 1, 3]),
+            "crash": random.choice([0, 0, 0.5, 1.5]),
+            "stop": random.choice([0, 0, 0.3]),
+            "start": 6,
+            "weather": random.choice([0, 0, 0.5]),
+            "jump": random.choice([0, 0, 0.3, 1]),
+            "calm": random.choice([0.5, 1, 2]),
+        }
+        self.fates = {
+            storage.FULL: random.choice([0, 0, 0.03]),
+            storage.BROKEN: random.choice([0, 0, 0.02]),
+            storage.CRASH_INSIDE: random.choice([0, 0.004]),
+            storage.CRASH_BEFORE: random.choice([0, 0.01, 0.04]),
+            storage.CRASH_AFTER: random.choice([0, 0.01, 0.04]),
+        }
+        #: What those who are logged in do.
+        self.deeds = {
+            "send": 12,
+            "received": random.choice([3, 8, 8]),
+            "delete": random.choice([1, 3]),
+            "list": 1.5,
+            "read": 1.5,
+            "ping": 1,
+            "change-password": random.choice([0, 0.3]),
+            "delete-account": random.choice([0, 0.3, 1.5]),
+            "quit": 0.4,
+            "half-close": 0.2,
+            "nonsense": random.choice([0, 0.5]),
+            "garbage": random.choice([0, 0, 0.2]),
+        }
+
+
+def weighted(random: Random, weights: dict[T, float]) -> T:
+    """One of these, as often as its weight says."""
+    return random.choices(list(weights), list(weights.values()))[0]

@@ -1,0 +1,170 @@
+"""The seeded simulation: many worlds on each commit, and that it can be trusted."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chat.mailroom import Mailroom
+from tests.network import Network, keywords, password
+from tests.simulation.__main__ import main
+from tests.simulation.run import simulate
+
+#: What CI runs; see docs/simulation.rst for how to run more.
+SEEDS = 200
+STEPS = 250
+
+_KEPT = Path(__file__).parent / "simulation" / "seeds.txt"
+_ROOT = Path(__file__).parent.parent
+
+
+def _command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.simulation", *arguments],
+        cwd=_ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _log(seed: int, steps: int) -> list[str]:
+    lines: list[str] = []
+    simulate(seed, steps, lines.append)
+    return lines
+
+
+class SeedTests(SynchronousTestCase):
+    """The promises hold in every world that is tried."""
+
+    def tearDown(self) -> None:
+        """What the server logs about the faults of a world is part of it."""
+        self.flushLoggedErrors()
+
+    def test_seeds(self) -> None:
+        """Two hundred worlds, in two processes."""
+        half = SEEDS // 2
+        for running in [
+            _command("--seeds", f"{first}..{first + half - 1}", "--steps", str(STEPS))
+            for first in (1, half + 1)
+        ]:
+            output, _ = running.communicate()
+            self.assertEqual(running.returncode, 0, output)
+
+    def test_kept(self) -> None:
+        """Every seed that once failed."""
+        for line in _KEPT.read_text("utf-8").splitlines():
+            if line and not line.startswith("#"):
+                seed, steps, _ = line.split(None, 2)
+                simulate(int(seed), int(steps))
+
+
+class DeterminismTests(SynchronousTestCase):
+    """A seed tells the same story always and everywhere."""
+
+    def tearDown(self) -> None:
+        """What the server logs about the faults of a world is part of it."""
+        self.flushLoggedErrors()
+
+    def test_twice(self) -> None:
+        """Twice in one process."""
+        for seed in (3, 37):
+            self.assertEqual(_log(seed, STEPS), _log(seed, STEPS))
+
+    def test_otherProcesses(self) -> None:
+        """In processes that hash strings differently."""
+        logs = []
+        for hashing in ("1", "2"):
+            log = self.mktemp()
+            running = _command(
+                "--seed", "5", "--steps", str(STEPS), "--log", os.path.abspath(log), PYTHONHASHSEED=hashing
+            )
+            output, _ = running.communicate()
+            self.assertEqual(running.returncode, 0, output)
+            logs.append(Path(log).read_bytes())
+        self.assertEqual(logs[0], logs[1])
+        self.assertGreater(len(logs[0].splitlines()), STEPS)
+
+    def test_different(self) -> None:
+        """Another seed tells another story."""
+        self.assertNotEqual(_log(3, 50), _log(4, 50))
+
+
+class FailureTests(SynchronousTestCase):
+    """A broken promise is found, and told so that it can be looked into."""
+
+    def tearDown(self) -> None:
+        """What the server logs about the faults of a world is part of it."""
+        self.flushLoggedErrors()
+
+    def test_found(self) -> None:
+        """A server that tells nobody of deliveries is caught; its seed and the shortest way are told."""
+        output = io.StringIO()
+        with mock.patch.object(Mailroom, "_confirmed"), redirect_stdout(output):
+            status = main(["--seeds", "1..20", "--steps", "200"])
+        self.assertEqual(status, 1)
+        self.assertRegex(
+            output.getvalue(), r"FAILED seed \d+, step \d+: Violation: .*\n +shortest: python -m"
+        )
+
+    def test_shortest(self) -> None:
+        """What is told as the shortest way fails."""
+        output = io.StringIO()
+        with mock.patch.object(Mailroom, "_confirmed"):
+            with redirect_stdout(output):
+                main(["--seeds", "1..20", "--steps", "200"])
+            command = output.getvalue().split("python -m tests.simulation ")[1].split("\n")[0]
+            with redirect_stdout(io.StringIO()):
+                self.assertEqual(main(command.split()), 1)
+
+
+class FoundTests(SynchronousTestCase):
+    """What the simulation has found, each in the fewest words."""
+
+    def setUp(self) -> None:
+        """A server."""
+        self.network = Network(Path(self.mktemp()))
+        self.addCleanup(self.network.close)
+
+    def test_promptOfClosed(self) -> None:
+        """A name that was said before the server stops is answered by the prompt that belongs to it."""
+        client = self.network.connect()
+        client.answer("username", "alice")
+        self.network.doors["json"].shut_down()
+        self.assertEqual(keywords(client.hear()), ["new-password", "fatal shutting-down"])
+
+    def test_mayBeShown(self) -> None:
+        """What is accepted while a reader is only slow counts as shown: it may be, before that is known."""
+        alice, bob = self.network.user("alice"), self.network.user("bob")
+        bob.reads = False
+        for _ in range(2):
+            alice.send("bob", "x" * 60_000)
+        alice.hear()
+        self.assertTrue(self.network.directory.live(2))
+
+    def test_noticeAfterDeletion(self) -> None:
+        """Whoever has deleted the account is told nothing more about its messages."""
+        alice, bob = self.network.user("alice"), self.network.user("bob")
+        alice.send("bob", "hello", receipt=True)
+        alice.hear()
+        self.network.hashing.slow = True
+        alice.system("delete-account", password=password("alice"))
+        self.network.settle()
+        alice.reads = False
+        for _ in range(2):
+            bob.send("alice", "x" * 60_000)
+        self.network.settle()
+        bob.received(1)
+        self.network.settle()
+        self.network.hashing.finish()
+        self.network.settle()
+        alice.reads = True
+        self.assertEqual(keywords(alice.hear()), ["message", "message", "account-deleted", "username"])

@@ -1,0 +1,514 @@
+"""Tests for the reserve on the disk: new messages stop in time, and everything else goes on."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+import tests.world
+from chat import mailroom, tap
+from chat.accounts import Accounts, Registration
+from chat.errors import Code, Refusal
+from chat.ledger import Acceptance, Account, AccountState, Draft, State
+from chat.messages import Accepted, Failed, Message
+from chat.service import Settings
+from chat.store import Store, commit, messages
+from chat.store.room import MIB, Room, default_reserve
+from chat.store.store import RETRY_SECONDS
+from tests.world import PASSWORD, Onlooker, open_world
+
+GIB = 1024 * MIB
+
+
+class Usage(NamedTuple):
+    """What L{shutil.disk_usage} tells."""
+
+    total: int
+    used: int
+    free: int
+
+
+class RoomTests(SynchronousTestCase):
+    """How much is kept free, and when there is room."""
+
+    def disk(self, total: int, free: int) -> None:
+        """Every file system is like this one from now on."""
+        self.asked: list[Path] = []
+
+        def usage(path: Path) -> Usage:
+            self.asked.append(path)
+            return Usage(total, total - free, free)
+
+        self.patch(shutil, "disk_usage", usage)
+
+    def test_default(self) -> None:
+        """A twentieth of the file system that the data are on, 8 MiB at least and 256 at most."""
+        for total, reserve in (
+            (24 * MIB, 8 * MIB),
+            (160 * MIB, 8 * MIB),
+            (GIB, GIB // 20),
+            (5 * GIB, 256 * MIB),
+            (500 * GIB, 256 * MIB),
+        ):
+            self.disk(total, 0)
+            self.assertEqual(default_reserve(Path("there")), reserve)
+            self.assertEqual(Room(Path("there")).reserve, reserve)
+            self.assertEqual(set(self.asked), {Path("there")})
+
+    def test_chosen(self) -> None:
+        """The operator's word counts, none at all included."""
+        self.disk(GIB, 1)
+        self.assertEqual(Room(Path("there"), 17).reserve, 17)
+        self.assertEqual(Room(Path("there"), 0).reserve, 0)
+        self.assertTrue(Room(Path("there"), 0)())
+        self.disk(GIB, 0)
+        self.assertFalse(Room(Path("there"), 0)())
+
+    def test_room(self) -> None:
+        """There is room as long as more than the reserve is free, on the disk or inside the files."""
+        for free, inside, expected in (
+            (1001, 0, True),
+            (1000, 0, False),
+            (0, 0, False),
+            (0, 1001, True),
+            (0, 1000, False),
+            (600, 401, True),
+            (600, 400, False),
+        ):
+            self.disk(GIB, free)
+            self.assertEqual(Room(Path("there"), 1000)(inside), expected, (free, inside))
+
+    def test_now(self) -> None:
+        """It is looked at each time it is asked."""
+        room = Room(Path("there"), 1000)
+        self.disk(GIB, 0)
+        self.assertFalse(room())
+        self.disk(GIB, GIB)
+        self.assertTrue(room())
+
+
+class FullCase(SynchronousTestCase):
+    """Alice and Bob on a disk that is as full as a test wants.
+
+    @ivar free: whether there is more than the reserve on the disk.
+    @ivar needed: how many bytes must be free inside the file if there is not; C{None}: it never helps.
+    @ivar inside: what the room was asked with.
+    """
+
+    def setUp(self) -> None:
+        """Begin with room."""
+        self.free = True
+        self.needed: int | None = None
+        self.inside: list[int] = []
+        self.patch(tests.world, "Store", partial(Store, room=self.room))
+        self.world = open_world(self)
+        self.store = self.world.store
+        self.alice, self.bob = self.world.sign_up("alice", "bob")
+
+    def room(self, inside: int) -> bool:
+        """See L{Room}."""
+        self.inside.append(inside)
+        return self.free or (self.needed is not None and inside > self.needed)
+
+    def assertRefused(self, answer: object, ref: str | None = None) -> None:
+        """The send was refused for lack of room, with its ref."""
+        assert isinstance(answer, Failed), answer
+        self.assertEqual((answer.code, answer.ref), ("storage-full", ref))
+
+    def commits(self) -> list[str]:
+        """The transactions that change something from now on, each as it is committed."""
+        made: list[str] = []
+        (connection,) = self.world.pool.connections.values()
+        before = connection.total_changes
+
+        def traced(statement: str) -> None:
+            nonlocal before
+            if statement == "COMMIT" and connection.total_changes != before:
+                before = connection.total_changes
+                made.append(statement)
+
+        connection.set_trace_callback(traced)
+        return made
+
+
+class SendTests(FullCase):
+    """New messages are refused, and what was accepted is known."""
+
+    def test_refused(self) -> None:
+        """Every new message is refused with its ref, takes no id and leaves no trace; then all is well."""
+        self.free = False
+        sends = [Message(recipient=who, body="hi", ref=ref) for who, ref in (("bob", "a"), ("nobody", "b"))]
+        sends.append(Message(recipient="alice", body="hi"))
+        answers = self.world.accept(self.alice, *sends)
+        for answer, ref in zip(answers, ("a", "b", None)):
+            self.assertRefused(answer, ref)
+        self.assertEqual(self.world.sql("SELECT count(*) FROM ledger"), [(0,)])
+        self.free = True
+        again = self.world.accept(self.alice, *sends)
+        self.assertEqual([answer.id for answer in again if isinstance(answer, Accepted)], [1, 2, 3])
+
+    def test_repeated(self) -> None:
+        """A repeated ref is answered as ever: its message is here; so is one that was used for another."""
+        first = self.world.send(self.alice, "bob", "hi", ref="a")
+        self.free = False
+        again, changed, new = self.world.accept(
+            self.alice,
+            Message(recipient="bob", body="hi", ref="a"),
+            Message(recipient="bob", body="ho", ref="a"),
+            Message(recipient="bob", body="hi", ref="b"),
+        )
+        self.assertEqual(again, first)
+        assert isinstance(changed, Failed)
+        self.assertEqual((changed.code, changed.ref), ("ref-reused", "a"))
+        self.assertRefused(new, "b")
+        self.assertEqual(self.world.result(self.store.mailbox(self.bob.id)).waiting, 1)
+
+    def test_gone(self) -> None:
+        """A sender whose account is gone is told so, and not that there is no room."""
+        self.world.delete(self.alice)
+        self.free = False
+        (answer,) = self.world.accept(self.alice, Message(recipient="bob", body="hi", ref="a"))
+        self.assertEqual(getattr(answer, "code", None), "account-gone")
+
+    def test_inside(self) -> None:
+        """What was removed left room inside the file: it is used before the disk is called full."""
+        ids = [self.world.send(self.alice, "bob", "x" * 60_000).id for _ in range(10)]
+        self.assertEqual(set(self.inside), {0})
+        self.free = False
+        self.needed = 300_000
+        self.assertRefused(self.world.accept(self.alice, Message(recipient="bob", body="hi"))[0])
+        self.world.result(self.store.remove(self.bob.id, ids))
+        del self.inside[:]
+        self.world.send(self.alice, "bob")
+        asked, inside = self.inside
+        self.assertEqual(asked, 0)
+        ((size,),) = self.world.sql("PRAGMA page_size")
+        ((pages,),) = self.world.sql("PRAGMA freelist_count")
+        self.assertEqual(inside % size, 0)
+        self.assertTrue(pages * size <= inside <= 700_000)
+        self.assertTrue(inside > 550_000)
+
+
+class RestTests(FullCase):
+    """Everything but new messages and accounts goes on."""
+
+    def test_everythingElse(self) -> None:
+        """Delivery, receipts, reading, removing, recalling, a new password, and the end of an account."""
+        ids = [self.world.send(self.alice, "bob", receipt=True).id for _ in range(4)]
+        self.free = False
+        looker = Onlooker(self.world, self.bob).enter()
+        self.assertEqual(looker.ids, ids)
+        self.world.confirm(self.bob, ids[0])
+        self.assertEqual(self.world.result(self.world.mailroom.remove(self.bob, ids[:2])).ids, ids[:2])
+        self.assertEqual(self.world.result(self.world.mailroom.remove(self.alice, [ids[2]])).ids, [ids[2]])
+        self.assertEqual(len(self.world.result(self.world.mailroom.read(self.bob, ids)).messages), 1)
+        self.world.result(self.world.accounts.change_password(self.alice, PASSWORD, "another password"))
+        self.world.result(self.world.accounts.log_in("alice", "another password"))
+        self.world.delete(self.bob)
+        self.assertEqual([letter.code for letter in self.world.waiting(self.alice)], ["account-deleted"])
+
+    def test_signUp(self) -> None:
+        """Nobody new is taken in, and nothing of the attempt is left; those who are here log in."""
+        self.free = False
+        for name in ("carol", "alice"):
+            refusal = self.assertRaises(Refusal, self.world.sign_up, name)
+            self.assertEqual(refusal.code, Code.STORAGE_FULL)
+        self.assertEqual(self.world.sql("SELECT name FROM users.accounts"), [("alice",), ("bob",)])
+        self.assertEqual(self.world.result(self.world.accounts.log_in("bob", PASSWORD)), self.bob)
+        self.free = True
+        (carol,) = self.world.sign_up("carol")
+        self.assertEqual(carol.id, 3)
+
+
+class ReceiptTests(FullCase):
+    """A receipt for which there is no room at all is not given up."""
+
+    def setUp(self) -> None:
+        """Something waits for Bob."""
+        super().setUp()
+        self.message = self.world.send(self.alice, "bob", receipt=True).id
+        self.told: list[Any] = []
+
+    def confirm(self) -> None:
+        """Bob confirms it."""
+        self.store.confirm(self.bob.id, [self.message], self.told.append, self.told.append)
+        self.world.settle()
+
+    def state(self) -> int:
+        """The state of the message on disk."""
+        ((state,),) = self.world.sql("SELECT state FROM ledger WHERE id = ?", self.message)
+        return int(state)
+
+    def test_triedAgain(self) -> None:
+        """It is tried again until there is room; then it counts, once."""
+        self.world.pool.room = 0
+        self.confirm()
+        for _ in range(3):
+            self.world.clock.advance(RETRY_SECONDS)
+            self.world.settle()
+            self.assertEqual((self.told, self.state()), ([], State.WAITING))
+        self.world.pool.room = None
+        self.world.clock.advance(RETRY_SECONDS * 0.9)
+        self.world.settle()
+        self.assertEqual(self.told, [])
+        self.world.clock.advance(RETRY_SECONDS)
+        self.world.settle()
+        self.assertEqual(self.state(), State.DELIVERED)
+        self.assertEqual(self.told, [[(self.message, self.alice.id)]])
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+        self.assertEqual(self.world.result(self.store.mailbox(self.bob.id)).waiting, 0)
+
+    def test_stopped(self) -> None:
+        """A server that stops meanwhile leaves it waiting: it comes again."""
+        self.world.pool.room = 0
+        self.confirm()
+        self.world.pool.room = None
+        self.world.close()
+        self.world.clock.advance(RETRY_SECONDS)
+        (refusal,) = self.told
+        self.assertEqual(refusal.code, Code.SHUTTING_DOWN)
+        self.assertEqual(self.state(), State.WAITING)
+
+    def test_otherErrors(self) -> None:
+        """What is not a lack of room is told at once."""
+        error = RuntimeError("the disk is gone")
+
+        self.patch(self.world.pool, "runInteraction", lambda *arguments: _failed(error))
+        self.confirm()
+        self.assertEqual(self.told, [error])
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+        self.assertEqual(self.flushLoggedErrors(RuntimeError)[0].value, error)
+
+
+def _failed(error: Exception) -> Deferred[None]:
+    failed: Deferred[None] = Deferred()
+    failed.errback(error)
+    return failed
+
+
+class WeightTests(FullCase):
+    """A transaction brings a bounded number of bytes, so that the reserve is not taken at one stroke."""
+
+    def accept(self, *sizes: int) -> list[Any]:
+        """What becomes of sends of bodies of these sizes, under way together, each by itself."""
+        told: list[Any] = []
+        for size in sizes:
+            sent = Draft(
+                recipient="bob", addressee="bob", subject=None, body="x" * size, ref=None, receipt=False
+            )
+            self.store.accept(self.alice.id, [sent], told.append, told.append)
+        self.world.settle()
+        return told
+
+    def test_bounded(self) -> None:
+        """Sends that are too heavy together go to disk one after the other, in their order."""
+        self.patch(commit, "HEAVIEST_GROUP", 100)
+        commits = self.commits()
+        told = self.accept(50, 50, 1, 90, 20, 30)
+        self.assertEqual([outcome.id for (outcome,) in told], [1, 2, 3, 4, 5, 6])
+        self.assertEqual(len(commits), 3)  # 50 + 50, 1 + 90, 20 + 30
+
+    def test_largerThanThat(self) -> None:
+        """What is too heavy by itself goes alone."""
+        self.patch(commit, "HEAVIEST_GROUP", 100)
+        commits = self.commits()
+        told = self.accept(500, 1, 500)
+        self.assertEqual([type(each[0]) for each in told], [Acceptance] * 3)
+        self.assertEqual(len(commits), 3)
+
+    def test_others(self) -> None:
+        """What brings no contents weighs nothing."""
+        self.patch(commit, "HEAVIEST_GROUP", 0)
+        ids = [each[0].id for each in self.accept(10, 10)]
+        commits = self.commits()
+        for id in ids:
+            self.store.confirm(self.bob.id, [id], lambda _: None, self.fail)
+        self.world.settle()
+        self.assertEqual(len(commits), 1)
+
+
+class RemovalTests(FullCase):
+    """Removing much is done in portions: overwriting takes room, too."""
+
+    def setUp(self) -> None:
+        """Seven messages for Bob."""
+        super().setUp()
+        self.patch(mailroom, "REMOVED_AT_ONCE", 3)
+        self.ids = [self.world.send(self.alice, "bob", receipt=True).id for _ in range(7)]
+        self.watcher = Onlooker(self.world, self.alice).enter()
+
+    def test_portions(self) -> None:
+        """All are removed, in three commits, and the answer is one; each sender hears of each delivery."""
+        commits = self.commits()
+        asked = [99, *self.ids, self.ids[0], 98]
+        deleted = self.world.result(self.world.mailroom.remove(self.bob, asked))
+        self.assertEqual((deleted.ids, deleted.missing), (self.ids, [99, 98]))
+        self.assertEqual(len(commits), 3)
+        self.assertEqual([id for notice in self.watcher.notices for id in notice.ids], self.ids)
+
+    def test_none(self) -> None:
+        """Removing nothing is nothing."""
+        deleted = self.world.result(self.world.mailroom.remove(self.bob, []))
+        self.assertEqual((deleted.ids, deleted.missing), ([], []))
+
+    def test_noRoom(self) -> None:
+        """When the room ends half way, it is said; what was removed is removed, and the rest can be."""
+        self.world.pool.room = 1
+        remove = self.world.mailroom.remove(self.bob, self.ids)
+        self.assertEqual(self.assertRaises(Refusal, self.world.result, remove).code, Code.STORAGE_FULL)
+        self.world.pool.room = None
+        self.assertEqual(self.world.result(self.store.mailbox(self.bob.id)).waiting, 4)
+        deleted = self.world.result(self.world.mailroom.remove(self.bob, self.ids))
+        self.assertEqual((deleted.ids, deleted.missing), (self.ids[3:], self.ids[:3]))
+
+
+class DeletionTests(FullCase):
+    """The deletion of an account, once begun, is completed when there is room."""
+
+    def setUp(self) -> None:
+        """The service's accounts: they wait for room."""
+        super().setUp()
+        self.pauses: list[Deferred[None]] = []
+        world = self.world
+        self.accounts = Accounts(
+            self.store,
+            self.store.passwords,
+            world.mailroom,
+            world.directory,
+            Registration.OPEN,
+            self.pause,
+        )
+
+    def pause(self) -> Deferred[None]:
+        """Wait until the test goes on."""
+        pause: Deferred[None] = Deferred()
+        self.pauses.append(pause)
+        return pause
+
+    def go_on(self) -> None:
+        """A while has passed."""
+        self.pauses.pop().callback(None)
+        self.world.settle()
+
+    def begin(self, account: Account) -> Deferred[None]:
+        """This account is being deleted."""
+        deleting = self.world.start(self.accounts.delete(account, PASSWORD, Onlooker(self.world, account)))
+        self.world.settle()
+        return deleting
+
+    def test_waits(self) -> None:
+        """Wherever the room ends after the first step, it waits, tries again, and completes."""
+        for commits in range(1, 4):
+            name = f"carol{commits}"
+            (carol,) = self.world.sign_up(name)
+            self.world.send(self.alice, name)
+            self.world.pool.room = commits
+            deleting = self.begin(carol)
+            self.go_on()
+            self.assertNoResult(deleting)
+            self.world.pool.room = None
+            self.go_on()
+            self.successResultOf(deleting)
+            self.assertEqual(self.pauses, [])
+            ((state,),) = self.world.sql("SELECT state FROM users.accounts WHERE id = ?", carol.id)
+            self.assertEqual(state, AccountState.DELETED)
+            self.assertEqual(len(self.world.waiting(self.alice)), commits)
+
+    def test_firstStep(self) -> None:
+        """Without room for the first step it is refused, and the account is as it was."""
+        self.world.pool.room = 0
+        deleting = self.begin(self.bob)
+        self.assertEqual(self.failureResultOf(deleting, Refusal).value.code, Code.STORAGE_FULL)
+        self.world.pool.room = None
+        self.assertEqual(self.world.result(self.accounts.log_in("bob", PASSWORD)), self.bob)
+
+    def test_otherErrors(self) -> None:
+        """It does not wait when it is not room that is lacking, such as when the server stops."""
+        self.world.send(self.alice, "bob")
+        self.world.pool.room = 1
+        deleting = self.begin(self.bob)
+        self.world.pool.room = None
+        self.world.close()
+        self.go_on()
+        self.assertEqual(self.failureResultOf(deleting, Refusal).value.code, Code.SHUTTING_DOWN)
+        self.assertEqual(self.pauses, [])
+
+    def test_start(self) -> None:
+        """A start, which cannot wait, says that there is no room."""
+        self.world.pool.room = 1
+        self.begin(self.bob)
+        starting = self.world.accounts.finish()
+        self.assertEqual(self.assertRaises(Refusal, self.world.result, starting).code, Code.STORAGE_FULL)
+
+
+class TurningTests(FullCase):
+    """A large mailbox turns round, and is erased, in portions that the reserve has room for."""
+
+    def setUp(self) -> None:
+        """Portions of two messages of the size that is sent here."""
+        super().setUp()
+        self.patch(messages, "TURNED_BYTES", 2000)
+
+    def portions(self, waiting: bool) -> list[int]:
+        """How many messages are still to be done after each step of turning Bob's seven round."""
+        ids = [self.world.send(self.alice, "bob", "x" * 1000).id for _ in range(7)]
+        if not waiting:
+            self.world.confirm(self.bob, *ids)
+        self.world.result(self.store.leave(self.bob))
+        left: list[int] = []
+        more = True
+        while more:
+            more, _ = self.world.result(self.store.turn_round(self.bob))
+            ((count,),) = self.world.sql(
+                "SELECT count(*) FROM ledger WHERE recipient = ? AND state < 2", self.bob.id
+            )
+            left.append(count)
+        return left
+
+    def test_waiting(self) -> None:
+        """What waits goes back portion by portion, whole, and in its order."""
+        self.assertEqual(self.portions(waiting=True), [5, 3, 1, 0, 0])
+        returned = self.world.waiting(self.alice)
+        self.assertEqual([letter.id for letter in returned], list(range(1, 8)))
+        self.assertEqual({letter.body for letter in returned}, {"x" * 1000})
+
+    def test_delivered(self) -> None:
+        """What was delivered is erased portion by portion."""
+        self.assertEqual(self.portions(waiting=False), [5, 3, 1, 0, 0])
+
+    def test_oneIsTooLarge(self) -> None:
+        """A message larger than a portion goes by itself."""
+        self.patch(messages, "TURNED_BYTES", 10)
+        self.assertEqual(self.portions(waiting=True), [6, 5, 4, 3, 2, 1, 0, 0])
+
+
+class OptionTests(SynchronousTestCase):
+    """C{--reserve-space}."""
+
+    def reserve(self, *arguments: str) -> int | None:
+        """What the server is told to keep free."""
+        made: list[Settings] = []
+        self.patch(tap, "ChatService", lambda reactor, settings: made.append(settings))
+        options = tap.Options()
+        options.parseOptions(list(arguments))
+        tap.makeService(options)
+        return made[0].reserve_space
+
+    def test_values(self) -> None:
+        """MiB, fractions allowed; without it the server decides by the size of the disk."""
+        self.assertIsNone(self.reserve())
+        self.assertEqual(self.reserve("--reserve-space", "100"), 100 * MIB)
+        self.assertEqual(self.reserve("--reserve-space", "0.5"), MIB // 2)
+        self.assertEqual(self.reserve("--reserve-space", "0"), 0)
+
+    def test_refused(self) -> None:
+        """Anything else is an error that names the option."""
+        for value in ("-1", "much", "nan", "1e30"):
+            error = self.assertRaises(UsageError, tap.Options().parseOptions, ["--reserve-space", value])
+            self.assertIn("--reserve-space", str(error))

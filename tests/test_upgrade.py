@@ -1,0 +1,282 @@
+"""Tests for L{chat.store.upgrade}: files of an earlier version are kept, then become files of this one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chat.admin.audit import audit
+from chat.errors import StartError
+from chat.store import files
+from chat.store import upgrade as upgrading
+from chat.store.backup import copy
+from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, DataDirectory, header, path, schema, schemas
+from chat.store.upgrade import steps
+from tests.test_audit import called, names, town
+from tests.test_backup import contents
+from tests.test_files import contents as bytes_of
+from tests.world import World
+
+FIRST = dict.fromkeys(NAMES, 1)
+
+
+def first_version(directory: Path) -> Path:
+    """A data directory as the first version made it, with the people and the messages of the town."""
+    directory.mkdir(mode=0o700)
+    for name in NAMES:
+        connection = sqlite3.connect(path(directory, name), isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(schema(name, 1))
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("ATTACH ? AS town", (str(path(town(), name)),))
+        tables = connection.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table'").fetchall()
+        connection.execute("BEGIN")
+        for (table,) in tables:
+            connection.execute(f"DELETE FROM main.{table}")
+            connection.execute(f"INSERT INTO main.{table} SELECT * FROM town.{table}")
+        connection.execute("COMMIT")
+        connection.close()
+        path(directory, name).chmod(0o600)
+    return directory
+
+
+def versions(directory: Path) -> dict[str, int]:
+    """What each file says that it is, its log included."""
+    found = {}
+    for name in NAMES:
+        connection = sqlite3.connect(path(directory, name))
+        (found[name],) = connection.execute("PRAGMA user_version").fetchone()
+        connection.close()
+    return found
+
+
+def drawn(file: Path) -> list[tuple[object, ...]]:
+    """The schema of a file, word for word."""
+    connection = sqlite3.connect(file)
+    try:
+        query = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name"
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+class UpgradeTests(SynchronousTestCase):
+    """The first start of a new version."""
+
+    def setUp(self) -> None:
+        """The directory of a server of the first version, stopped in order."""
+        self.path = first_version(Path(self.mktemp()))
+        self.before = contents(self.path)
+
+    def opened(self) -> DataDirectory:
+        """The directory, opened by this version and let go."""
+        data = DataDirectory(self.path, schemas())
+        data.open()
+        data.close()
+        return data
+
+    def kept(self) -> list[Path]:
+        """The backups there are."""
+        return sorted(self.path.glob("backup-*"))
+
+    def test_firstVersion(self) -> None:
+        """What the test takes for files of the first version passes the audit as such."""
+        self.assertEqual(versions(self.path), FIRST)
+        self.assertEqual(names(audit(self.path, deep=True)), [])
+        status, out, _ = called("check", "--data", str(self.path))
+        self.assertIn(status, (0, 1))  # 1: nobody has the lock file yet, or too little room here
+        self.assertIn("messages.db is brought up to schema version 2 at the next start", out)
+
+    def test_fresh(self) -> None:
+        """An upgraded file has the very schema of a fresh one."""
+        fresh = Path(self.mktemp())
+        World(fresh).close()
+        self.opened()
+        self.assertEqual(versions(self.path), VERSIONS)
+        for name in NAMES:
+            self.assertEqual(drawn(path(self.path, name)), drawn(path(fresh, name)))
+
+    def test_everythingStays(self) -> None:
+        """No row is lost or changed, the audit is clean, and the server goes on."""
+        self.opened()
+        after = contents(self.path)
+        self.assertEqual(after.pop("messages.folded"), [])
+        self.assertEqual(after, self.before)
+        self.assertEqual(names(audit(self.path, deep=True)), [])
+        world = World(self.path)
+        alice = world.result(world.store.find("alice"))
+        assert alice is not None
+        world.send(alice, "bob")
+        world.close()
+        self.assertEqual(names(audit(self.path, deep=True)), [])
+
+    def test_backup(self) -> None:
+        """The files as they were are kept beside, for their owner alone, and can be restored."""
+        data = self.opened()
+        (kept,) = self.kept()
+        self.assertEqual(data.kept, kept)
+        self.assertRegex(kept.name, r"^backup-schema-1-\d{8}T\d{6}Z$")
+        self.assertEqual(kept.stat().st_mode & 0o777, 0o700)
+        self.assertEqual(sorted(os.listdir(kept)), sorted(f"{name}.db" for name in NAMES))
+        self.assertEqual(path(kept, "messages").stat().st_mode & 0o777, 0o600)
+        self.assertEqual(versions(kept), FIRST)
+        self.assertEqual(contents(kept), self.before)
+        self.assertEqual(names(audit(kept, deep=True)), [])
+        again = Path(self.mktemp())
+        self.assertEqual(called("restore", "--data", str(again), str(kept))[0], 0)
+        self.assertEqual(versions(again), FIRST)
+
+    def test_once(self) -> None:
+        """The next start finds nothing to do."""
+        self.opened()
+        before = bytes_of(self.path)
+        self.assertEqual(self.opened().kept, None)
+        self.assertEqual(bytes_of(self.path), before)
+
+    def test_twiceInASecond(self) -> None:
+        """Two backups of one second are two backups."""
+        self.patch(time, "strftime", lambda *_: "now")
+        self.opened()
+        (kept,) = self.kept()
+        for file in kept.iterdir():
+            shutil.copy(file, self.path)
+        self.opened()
+        self.assertEqual(
+            [each.name for each in self.kept()], ["backup-schema-1-now", "backup-schema-1-now-2"]
+        )
+
+    def test_afterACrash(self) -> None:
+        """What the old version left in its log when it was killed is upgraded and kept, too."""
+        connection = sqlite3.connect(path(self.path, "messages"), isolation_level=None)
+        connection.execute("UPDATE ledger SET subject = 'in the log' WHERE id = 1")
+        place = Path(self.mktemp())
+        shutil.copytree(self.path, place, ignore=shutil.ignore_patterns("*-shm"))
+        connection.close()
+        self.assertTrue((place / "messages.db-wal").stat().st_size)
+        self.path = place
+        self.opened()
+        (kept,) = self.kept()
+        for directory in (self.path, kept):
+            self.assertIn("in the log", {row[12] for row in contents(directory)["messages.ledger"]})
+
+    def test_olderProgram(self) -> None:
+        """A program that knows the first version only refuses the upgraded file, and changes nothing."""
+        self.opened()
+        before = bytes_of(self.path)
+        self.patch(upgrading, "VERSIONS", FIRST)
+        self.patch(files, "VERSIONS", FIRST)
+        data = DataDirectory(self.path, {name: schema(name, 1) for name in NAMES})
+        error = self.assertRaises(StartError, data.open)
+        self.assertIn("messages.db was written by a newer version of this server (schema 2", str(error))
+        self.assertEqual(bytes_of(self.path), before)
+
+    def test_versionNone(self) -> None:
+        """A file of a version that never was is damaged."""
+        connection = sqlite3.connect(path(self.path, "users"))
+        connection.execute("PRAGMA user_version = 0")
+        connection.close()
+        error = self.assertRaises(StartError, self.opened)
+        self.assertIn("users.db is damaged", str(error))
+
+    def test_noRoomForBackup(self) -> None:
+        """Where the backup cannot be made nothing is upgraded, and nothing is left."""
+
+        def full(*_: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        self.patch(upgrading, "copy", full)
+        error = self.assertRaises(StartError, self.opened)
+        self.assertIn("cannot be copied (database or disk is full)", str(error))
+        self.assertEqual(self.kept(), [])
+        self.assertEqual(versions(self.path), FIRST)
+        self.assertEqual(contents(self.path), self.before)
+
+    def test_damagedCopy(self) -> None:
+        """A copy that is not whole is none: nothing is upgraded."""
+
+        def spoilt(connection: sqlite3.Connection, directory: Path) -> None:
+            copy(connection, directory)
+            messages = sqlite3.connect(path(directory, "messages"))
+            messages.execute("PRAGMA writable_schema = ON")
+            with messages:
+                messages.execute("UPDATE sqlite_schema SET rootpage = 9 WHERE name = 'ledger_sent'")
+            messages.close()
+
+        self.patch(upgrading, "copy", spoilt)
+        error = self.assertRaises(StartError, self.opened)
+        self.assertIn("cannot be copied", str(error))
+        self.assertEqual(versions(self.path), FIRST)
+        self.assertEqual(self.kept(), [])
+
+    def test_noRoomForUpgrade(self) -> None:
+        """A step that fails changes nothing; the backup stays and is named."""
+        broken = {**steps(), ("messages", 1): f"{steps()['messages', 1]} CREATE TABLE half (;"}
+        error = self.assertRaises(StartError, DataDirectory(self.path, schemas(), broken).open)
+        (kept,) = self.kept()
+        self.assertIn("messages.db cannot be upgraded from schema 1", str(error))
+        self.assertIn(str(kept), str(error))
+        self.assertEqual(versions(self.path), FIRST)
+        self.assertEqual(contents(self.path), self.before)
+        self.opened()
+        self.assertEqual(versions(self.path), VERSIONS)
+
+    def test_crashAnywhere(self) -> None:
+        """Killed before any statement of it, either version is whole, and the next start completes it."""
+        moments: list[Path] = []
+        place = Path(self.mktemp())
+        place.mkdir()
+        connect: Any = sqlite3.connect
+
+        def noting(*arguments: Any, **options: Any) -> Any:
+            connection = connect(*arguments, **options)
+
+            def note(_: str) -> None:
+                moment = place / str(len(moments))
+                shutil.copytree(self.path, moment, ignore=shutil.ignore_patterns("*-shm", LOCK))
+                moments.append(moment)
+
+            connection.set_trace_callback(note)
+            return connection
+
+        self.patch(sqlite3, "connect", noting)
+        self.opened()
+        self.patch(sqlite3, "connect", connect)
+        shutil.copytree(self.path, place / "end")
+        self.assertGreater(len(moments), 10)
+        seen = set()
+        for moment in [*moments, place / "end"]:
+            self.path = moment
+            before = versions(moment)
+            self.assertEqual(names(audit(moment, deep=True)), [])
+            seen.add(before["messages"])
+            kept = [each for each in self.kept() if not each.name.endswith(".incomplete")]
+            for each in kept:
+                self.assertEqual(contents(each), self.before)
+            if before["messages"] == 2:
+                self.assertTrue(kept)
+            self.opened()
+            self.assertEqual(versions(moment), VERSIONS)
+            self.assertEqual(contents(moment), {**self.before, "messages.folded": []})
+            self.assertEqual([each for each in self.kept() if each.name.endswith(".incomplete")], [])
+        self.assertEqual(seen, {1, 2})
+
+    def test_stillInTheLog(self) -> None:
+        """An upgrade that lies in the log when its program is killed counts, whatever the header says."""
+        connection = sqlite3.connect(path(self.path, "messages"), isolation_level=None)
+        connection.executescript(f"BEGIN;{steps()['messages', 1]}PRAGMA user_version = 2;COMMIT")
+        place = Path(self.mktemp())
+        shutil.copytree(self.path, place, ignore=shutil.ignore_patterns("*-shm"))
+        connection.close()
+        found = header(path(place, "messages"))
+        assert found is not None
+        self.assertEqual(found.version, 1)
+        self.path = place
+        self.assertEqual(names(audit(place)), [])
+        self.assertEqual(self.opened().kept, None)
