@@ -44,7 +44,7 @@ def prepare_name(text: str) -> str:
 
     @raise chat.errors.Refusal: C{bad-name}.
     """
-    name = _prepared(text) if len(text) <= NAME_BYTES else None
+    name = address(text)
     if name is None:
         raise Refusal(
             Code.BAD_NAME,
@@ -56,13 +56,12 @@ def prepare_name(text: str) -> str:
 
 def address(text: str) -> str | None:
     """The prepared name of a recipient, or C{None} where no account could be called so."""
-    return _prepared(text) if len(text) <= NAME_BYTES else None
+    # What is much longer cannot become short enough, and must not fill the cache.
+    return _prepared(text) if len(text) <= 4 * NAME_BYTES else None
 
 
 @lru_cache(maxsize=16384)
 def _prepared(text: str) -> str | None:
-    # A string of at most 64 code points: what is longer cannot be 64 bytes, and
-    # must not fill the cache.
     try:
         name: str = _username.enforce(text)
         fits = 1 <= len(name.encode()) <= NAME_BYTES

@@ -45,6 +45,8 @@ NOTES = {
 #: The most messages removed in one commit: their content is overwritten, and on a full disk
 #: there is no room to write more than so much at once.
 REMOVED_AT_ONCE = 100
+#: The most ids in one operation of the store, so that others have their turn in between.
+CONFIRMED_AT_ONCE = 2000
 
 #: What a session gives for one message of a batch: the draft, or its refusal.
 Prepared = Union[Draft, Refusal]
@@ -155,9 +157,30 @@ class Mailroom:
 
     # --- receipts ---
 
-    def confirm(self, account: Account, ids: Sequence[int], broken: Callable[[Exception], None]) -> None:
-        """The recipient has these; what is not theirs, or settled already, is passed over."""
-        self._store.confirm(account.id, ids, self._confirmed, broken)
+    def confirm(
+        self,
+        account: Account,
+        ids: Sequence[int],
+        done: Callable[[], None],
+        broken: Callable[[Exception], None],
+    ) -> None:
+        """The recipient has these; what is not theirs, or settled already, is passed over.
+
+        C{done} is called once, when it is on disk; C{broken} as in L{accept}.
+        """
+        left = 0
+
+        def confirmed(confirmations: Sequence[Confirmation]) -> None:
+            nonlocal left
+            left -= 1
+            self._confirmed(confirmations)
+            if not left:
+                done()
+
+        pieces = [ids[at : at + CONFIRMED_AT_ONCE] for at in range(0, len(ids), CONFIRMED_AT_ONCE)] or [ids]
+        left = len(pieces)
+        for piece in pieces:
+            self._store.confirm(account.id, piece, confirmed, broken)
 
     def _confirmed(self, confirmations: Sequence[Confirmation]) -> None:
         """Tell the senders who asked for it and are here."""

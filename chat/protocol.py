@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chat.errors import Code, FatalError
-from chat.messages import Answer, Bye, Frame, Incoming
+from chat.messages import Answer, Bye, Fatal, Frame, Incoming
 from chat.ports import Peer
 from chat.session import Session
 from chat.wire.translator import FRAMES_AT_ONCE, Translator
@@ -32,8 +32,11 @@ INPUT_BYTES = 64 * 1024
 #: How long a connection that was hung up may take to close, in seconds: its last words
 #: must reach a client that is still sending.
 LINGER = 3.0
-#: How often a login that ran out of time asks whether the server still checks its password.
-PATIENCE = 1.0
+
+#: To a client that stopped in the middle of a frame.
+_UNFINISHED = Fatal(
+    code=Code.MALFORMED_FRAME.value, reason="The last frame has no end; nothing of it was taken."
+)
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -53,6 +56,7 @@ class ChatProtocol(Protocol):
         self._due = False  # more input is to be read in the next turn, after the others' input
         self._stopped = False  # the transport was told to read no more for now
         self._ended = False  # the client has said all it will ever say
+        self._late = False  # the time for a login is over; the step under way is the last one
         self.paused = False
 
     # --- from the transport ---
@@ -78,6 +82,8 @@ class ChatProtocol(Protocol):
         self._cancel_timer()
         self._door.connections.discard(self)
         self._session.lost()
+        # The transport holds what was never read, and knows us: let it go now, not at some collection.
+        self.transport = None
         self._door.ended()
 
     def readConnectionLost(self) -> None:
@@ -172,6 +178,10 @@ class ChatProtocol(Protocol):
     def _hand_over(self) -> None:
         session = self._session
         translator = self._translator
+        if self._late and session.ready:
+            self._late = False
+            if not session.logged_in:
+                self._login_timed_out()
         while self._open and self._willing():
             incoming: list[Incoming]
             if session.logged_in:
@@ -187,7 +197,7 @@ class ChatProtocol(Protocol):
                 self._door.reactor.callLater(0, self._read_on)
                 return
         if self._ended and self._open and self._willing():
-            session.receive([Answer(Bye())])
+            session.receive([Answer(_UNFINISHED if translator.buffered else Bye())])
 
     def _read_on(self) -> None:
         self._due = False
@@ -230,8 +240,8 @@ class ChatProtocol(Protocol):
 
     def _login_timed_out(self) -> None:
         if not self._session.ready:
-            # The client has done its part; it is the server that takes its time.
-            self._timer = self._door.reactor.callLater(PATIENCE, self._login_timed_out)
+            # It is the server that takes its time: the step under way may still log the client in.
+            self._late = True
             return
         self._timer = None
         reason = f"No complete login within {self._door.login_timeout:g} seconds. Connect again."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -112,6 +113,7 @@ class ChatService(Service):
 
         @raise chat.errors.StartError: it cannot; nothing was changed on disk.
         """
+        _allow_connections()
         self._directory = DataDirectory(self._settings.data, self._schemas, self._steps)
         try:
             self._directory.open()
@@ -253,6 +255,16 @@ class ChatService(Service):
         if hasattr(self, "_hashing"):
             self._hashing.stop()
         self._directory.undo()
+
+
+def _allow_connections() -> None:
+    """Take as many file descriptors as the system grants: each connection needs one."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class _AtOnce:

@@ -54,9 +54,10 @@ from chat.messages import (
 )
 from chat.ports import Peer
 
-#: How much one session may have under way in the mailroom, in messages and in bytes of bodies.
+#: How much one session may have under way in the mailroom: messages, and bytes of bodies and ids.
 SENDS_UNDER_WAY = 2000
 BYTES_UNDER_WAY = 1024 * 1024
+ID_BYTES = 16
 #: How many delivery notices are kept for a client that does not read them.
 NOTICES_KEPT = 50_000
 
@@ -315,7 +316,7 @@ class Session:
         account = self.account
         assert account is not None
         if isinstance(frame, Received):
-            self._mailroom.confirm(account, frame.ids, self._broken)
+            self._confirm(account, frame.ids)
         elif isinstance(frame, Answer):
             self._door_says(frame.frame)
         elif isinstance(frame, Ping):
@@ -358,6 +359,19 @@ class Session:
 
         answered = partial(self._answered, turn, count, size)
         self._mailroom.accept(self.account, messages, answered, self._broken)
+
+    def _confirm(self, account: Account, ids: Sequence[int]) -> None:
+        size = len(ids) * ID_BYTES
+        self._bytes += size
+        self._mailroom.confirm(account, ids, partial(self._confirmed, size), self._broken)
+
+    @_alone
+    def _confirmed(self, size: int) -> None:
+        """A receipt is on disk."""
+        waited = not self.ready
+        self._bytes -= size
+        if waited:
+            self._peer.resume()
 
     @_alone
     def _answered(self, turn: _Turn, count: int, size: int, frames: list[Frame]) -> None:

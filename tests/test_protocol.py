@@ -14,7 +14,7 @@ from zope.interface import directlyProvides, providedBy
 from chat import protocol
 from chat.feed import Feed
 from chat.messages import Frame, Incoming, Ping
-from chat.protocol import INPUT_BYTES, LINGER, PATIENCE
+from chat.protocol import INPUT_BYTES, LINGER
 from chat.session import Session
 from chat.store.messages import PAGE_BYTES
 from chat.wire.translator import FRAMES_AT_ONCE, FrameTranslator
@@ -304,9 +304,19 @@ class LoginTimeoutTests(NetworkTestCase):
         self.network.settle()
         self.network.pass_time(61)
         self.network.hashing.finish()
-        self.assertHears(client, "password", "failed wrong-password", "username")
-        self.network.pass_time(PATIENCE)
-        self.assertHears(client, "fatal login-timeout")
+        self.assertHears(client, "password", "failed wrong-password", "username", "fatal login-timeout")
+
+    def test_notEvaded(self) -> None:
+        """Guesses sent ahead do not keep the server busy beyond the time."""
+        self.network.user("alice").hang_up()
+        client = self.network.connect()
+        self.network.hashing.slow = True
+        for _ in range(5):
+            client.say_login("alice", "not the password")
+        self.network.settle()
+        self.network.pass_time(61)
+        self.network.hashing.finish()
+        self.assertHears(client, "password", "failed wrong-password", "username", "fatal login-timeout")
 
     def test_againAfterDeletion(self) -> None:
         """After the account is deleted the time for a login begins again."""
@@ -519,6 +529,13 @@ class EndTests(NetworkTestCase):
         self.assertTrue(client.wire.aborted)
         self.assertEqual(self.network.doors["json"].connections, set())
 
+    def test_letsGo(self) -> None:
+        """The transport of a lost connection, which may hold much that was never read, is let go at once."""
+        client = self.network.user("alice")
+        (protocol,) = self.network.doors["json"].connections
+        client.hang_up()
+        self.assertIsNone(protocol.transport)
+
     def test_unreadInput(self) -> None:
         """What a client still sends is taken from the network, so that its last words can reach it."""
         client = self.network.user("alice")
@@ -585,13 +602,22 @@ class EndTests(NetworkTestCase):
         """A client that says it will say no more has its answers, then the connection ends."""
         client = self.network.user("alice")
         client.send("nobody", "hi")
-        client.write(client.encoded("system", keyword="list", box="sent") + b"half a fra")
+        client.system("list", box="sent")
         client.protocol.readConnectionLost()
         self.assertHears(client, "accepted", "message", "listing", "bye")
         self.assertTrue(client.wire.disconnecting)
         client = self.network.connect("der")
         client.protocol.readConnectionLost()
         self.assertHears(client, "bye")
+
+    def test_clientEndsInTheMiddle(self) -> None:
+        """A client that stops in the middle of a frame is told that it was not taken."""
+        client = self.network.user("alice")
+        client.send("nobody", "hi")
+        client.write(client.encoded("message", recipient="nobody", body="half a message")[:-1])
+        client.protocol.readConnectionLost()
+        self.assertHears(client, "accepted", "fatal malformed-frame")
+        self.assertTrue(client.wire.disconnecting)
 
     def test_clientEndsAfterLastWords(self) -> None:
         """A client that has heard the last word and says no more is hung up at once."""

@@ -262,7 +262,7 @@ class LimitTests(RetentionCase):
     def test_roomAgain(self) -> None:
         """What is collected makes room, in the same transaction, too."""
         self.states("1", "2")
-        self.world.mailroom.confirm(self.bob, [1], lambda error: None)
+        self.world.mailroom.confirm(self.bob, [1], lambda: None, lambda error: None)
         self.assertEqual(self.states("3", "4"), ["waiting", "returned"])
         self.assertClean()
 

@@ -20,7 +20,7 @@ from chat.messages import Accepted, Failed, Message
 from chat.service import Settings
 from chat.store import Store, commit, messages
 from chat.store.room import MIB, Room, default_reserve
-from chat.store.store import RETRY_SECONDS
+from chat.store.store import RECEIPT_WEIGHT, RETRY_SECONDS
 from tests.world import PASSWORD, Onlooker, open_world
 
 GIB = 1024 * MIB
@@ -322,13 +322,23 @@ class WeightTests(FullCase):
         self.assertEqual([type(each[0]) for each in told], [Acceptance] * 3)
         self.assertEqual(len(commits), 3)
 
-    def test_others(self) -> None:
-        """What brings no contents weighs nothing."""
-        self.patch(commit, "HEAVIEST_GROUP", 0)
-        ids = [each[0].id for each in self.accept(10, 10)]
+    def test_receipts(self) -> None:
+        """Receipts weigh by the ids they name: a flood of them lets others have their turn."""
+        self.patch(commit, "HEAVIEST_GROUP", 3 * RECEIPT_WEIGHT)
+        ids = [each[0].id for each in self.accept(10, 10, 10, 10)]
         commits = self.commits()
         for id in ids:
             self.store.confirm(self.bob.id, [id], lambda _: None, self.fail)
+        self.world.settle()
+        self.assertEqual(len(commits), 2)
+
+    def test_others(self) -> None:
+        """What brings no contents and few ids weighs nothing."""
+        self.patch(commit, "HEAVIEST_GROUP", 0)
+        ids = [each[0].id for each in self.accept(10, 10, 10)]
+        commits = self.commits()
+        for id in ids:
+            self.world.start(self.store.remove(self.bob.id, [id]))
         self.world.settle()
         self.assertEqual(len(commits), 1)
 

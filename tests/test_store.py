@@ -407,6 +407,19 @@ class PageTests(StoreCase):
         self.assertEqual(self.successResultOf(nobody), (0, 0))
 
 
+class ListingTests(StoreCase):
+    """Listings."""
+
+    def test_bytes(self) -> None:
+        """A listing of long names and subjects is bounded; it says that there is more."""
+        self.patch(messages, "PAGE_BYTES", 250)
+        ids = self.ids(self.alice, *[draft("bob", subject="s" * 100)] * 5)
+        lines, more = self.world.result(self.store.listing(self.bob.id, False, 0, 100))
+        self.assertEqual(([line.id for line in lines], more), (ids[:3], True))
+        lines, more = self.world.result(self.store.listing(self.bob.id, False, ids[2], 2))
+        self.assertEqual(([line.id for line in lines], more), (ids[3:], False))
+
+
 class NoRoomTests(StoreCase):
     """SQLite has no room left: nothing is half done, and all is well when there is room again."""
 

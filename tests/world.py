@@ -223,7 +223,7 @@ class World:
     def confirm(self, account: Account, *ids: int) -> None:
         """The recipient has these."""
         broken: list[Exception] = []
-        self.mailroom.confirm(account, ids, broken.append)
+        self.mailroom.confirm(account, ids, lambda: None, broken.append)
         self.settle()
         for error in broken:
             raise error

@@ -407,13 +407,22 @@ class Messages:
         rows = cursor.execute(
             f"{_LINE} WHERE {where} AND id > ? ORDER BY id LIMIT ?",
             (page.account, page.after, page.limit + 1),
-        ).fetchall()
+        )
+        entries: list[tuple[Any, ...]] = []
+        size = 0
+        more = False
+        for row in rows:
+            if size >= PAGE_BYTES or len(entries) == page.limit:
+                more = True
+                break
+            size += 2 * len(row[6] or "") + len(row[7] or "")  # addressee, subject
+            entries.append(row)
         name = self._users.name
         lines = [
             Line(id, name(cursor, sender), name(cursor, recipient), *rest)
-            for id, sender, recipient, *rest in rows[: page.limit]
+            for id, sender, recipient, *rest in entries
         ]
-        return lines, len(rows) > page.limit
+        return lines, more
 
     def read(self, cursor: Cursor, receipt: Receipt) -> list[Letter]:
         """Those of these messages that the account may read and that have content."""

@@ -22,6 +22,8 @@ R = TypeVar("R")
 
 #: How long a receipt that there was no room for waits before it is tried again.
 RETRY_SECONDS = 1.0
+#: What confirming one message weighs in a transaction, beside the bytes of messages.
+RECEIPT_WEIGHT = 200
 
 
 class Store:
@@ -122,7 +124,7 @@ class Store:
 
         For lack of room a receipt is not given up: it is tried again until there is some.
         """
-        self._insist(self._confirm, Receipt(account, ids), done, failed)
+        self._insist(self._confirm, Receipt(account, ids), done, failed, len(ids) * RECEIPT_WEIGHT)
 
     def _insist(
         self,
@@ -130,16 +132,19 @@ class Store:
         argument: A,
         done: Callable[[R], None] = lambda result: None,
         failed: Callable[[Exception], None] = lambda error: None,
+        weight: int = 0,
     ) -> None:
         """Do this even if there is no room for it now: try again until there is some."""
 
         def again(error: Exception) -> None:
             if isinstance(error, Refusal) and error.code is Code.STORAGE_FULL:
-                self._reactor.callLater(RETRY_SECONDS, self._commit.submit, procedure, argument, done, again)
+                self._reactor.callLater(
+                    RETRY_SECONDS, self._commit.submit, procedure, argument, done, again, weight
+                )
             else:
                 failed(error)
 
-        self._commit.submit(procedure, argument, done, again)
+        self._commit.submit(procedure, argument, done, again, weight)
 
     def mailbox(self, account: int) -> Awaitable[Mailbox]:
         """See L{chat.ports.MessageStore.mailbox}."""

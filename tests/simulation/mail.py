@@ -13,6 +13,7 @@ from tests.simulation.net import Link
 
 Said = dict[str, Any]
 
+
 @dataclass
 class Asked:
     """One frame that has an answer, when it was said, and what it was about.
