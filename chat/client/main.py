@@ -307,7 +307,9 @@ def _type_password(parser: _Parser, username: str) -> str:
 
 
 def _read_body() -> str:
-    body = sys.stdin.buffer.read(_MOST_INPUT).decode()
+    octets = sys.stdin.buffer.read(_MOST_INPUT)
+    # Far too large for any message, and perhaps cut in the middle of a character: the server says so.
+    body = octets.decode(errors="ignore" if len(octets) == _MOST_INPUT else "strict")
     return body.removesuffix("\n").removesuffix("\r") if body.endswith("\n") else body
 
 
