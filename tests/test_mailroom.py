@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chat import mailroom
 from chat.errors import Code, Refusal
 from chat.ledger import Account
 from chat.mailroom import NOTES
@@ -407,6 +408,23 @@ class ReturnTests(MailroomCase):
 
 class ReceiptTests(MailroomCase):
     """Only the recipient's receipt makes a message delivered."""
+
+    def test_inPieces(self) -> None:
+        """A receipt for many messages is done when all of it is on disk."""
+        self.patch(mailroom, "CONFIRMED_AT_ONCE", 2)
+        ids = [self.world.send(self.alice, "bob", str(each)).id for each in range(5)]
+        done: list[Any] = []
+        waiting = "SELECT count(*) FROM ledger WHERE state = 0"
+        self.world.mailroom.confirm(self.bob, ids, lambda: done.append(self.world.sql(waiting)), self.fail)
+        self.world.settle()
+        self.assertEqual(done, [[(0,)]])
+
+    def test_ofNothing(self) -> None:
+        """A receipt for no message is done, too."""
+        done: list[None] = []
+        self.world.mailroom.confirm(self.bob, [], lambda: done.append(None), self.fail)
+        self.world.settle()
+        self.assertEqual(done, [None])
 
     def test_notice(self) -> None:
         """Who asked for it is told of the delivery, in each session; who did not is not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from chat.errors import Code, Refusal
 from chat.ledger import LAWFUL, Acceptance, Account, AccountState, Draft, Letter, State
 from chat.ports import Outcome
 from chat.store import Store, messages
+from chat.store.commit import Procedure
 from chat.store.files import DataDirectory, schemas
 from chat.store.passwords import THREADS
 from chat.store.pool import threaded_pool
@@ -488,6 +490,16 @@ class NoRoomTests(StoreCase):
         self.world.clock.advance(RETRY_SECONDS)
         self.world.settle()
         self.assertEqual(self.world.sql("SELECT offered FROM mailboxes"), [(2,)])
+
+    def test_readingNothingUnnoted(self) -> None:
+        """Where the mail was taken meanwhile, there is nothing to note."""
+
+        def full(cursor: object, pages: object) -> list[Any]:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        self.patch(self.store, "_waiting", Procedure(full, "messages"))
+        self.assertEqual(self.world.waiting(self.bob), [])
+        self.assertEqual(self.world.result(self.store.mailbox(self.bob.id)).offered, 0)
 
     def test_readingAfterTheEnd(self) -> None:
         """Only a lack of room is made light of."""

@@ -32,10 +32,8 @@ class Paper:
         if self.prompt is None:
             self.send(self._options.show())
         self._end_line()
-        if lines:
-            end = self._line_end
-            self._out += end.join(lines).encode()
-            self._out += end.encode()
+        end = self._line_end
+        self._out += "".join([line + end for line in lines]).encode()
 
     def ask(self, prompt: Ask, answered: bool) -> None:
         """Print a prompt; one that was answered before it could be read gets a line of its own."""
