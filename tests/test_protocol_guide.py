@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chat import messages as m
 from chat.errors import Code
 from chat.wire import Codec, deserialize, serialize
+from chat.wire.text import TextTranslator
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "protocol.rst"
 GUIDE = "The encoding guide"
@@ -54,6 +55,7 @@ class Example:
         self.title: str = self.section[0].astext()
         self.line = encodings["JSON"].encode()
         self.value = bytes.fromhex(encodings["DER"])
+        self.text = encodings.get("Text", "")
         self.frame = deserialize(self.line, Codec.JSON)
 
 
@@ -71,8 +73,41 @@ def name(frame: m.Frame | type[m.Frame]) -> str:
     return "login" if kind is m.Login else "message"
 
 
+def typed(lines: list[str], frame: m.Frame) -> list[m.Incoming]:
+    """What the text door makes of these lines, typed where the frame may be said."""
+    door = TextTranslator()
+    if isinstance(frame, m.Login):
+        door.render([m.Password() if frame.field == "password" else m.Username()])
+    else:
+        door.render([m.Welcome(username="alice", waiting=0)])
+    if isinstance(frame, m.Received):
+        door.render([m.Message(id=id, sender="bob", recipient="alice", body="hi") for id in frame.ids])
+    door.feed("".join(f"{line}\n" for line in lines).encode())
+    heard: list[m.Incoming] = []
+    while (incoming := door.next(m.USER_FRAME_BYTES)) is not None:
+        heard.append(incoming)
+        if isinstance(incoming, m.Answer):
+            door.render([incoming.frame])  # what the door asks itself is answered by the next line
+    return heard
+
+
 class GuideTests(SynchronousTestCase):
     """The encoding guide."""
+
+    def test_text(self) -> None:
+        """What the text door shows for a frame, and what is typed for it, is as shown; none is left out."""
+        seen = set()
+        for each in examples():
+            if each.text.startswith(">"):
+                lines = [line[2:] for line in each.text.splitlines()]
+                self.assertIn(each.frame, typed(lines, each.frame), each.text)
+            elif each.text:
+                shown = TextTranslator().render([each.frame]).decode().rstrip()
+                self.assertEqual([line.strip() for line in shown.splitlines()], each.text.splitlines())
+            else:
+                continue
+            seen.add(each.title)
+        self.assertEqual({each.title for each in examples()} - seen, set())
 
     def test_encodings(self) -> None:
         """Each example is, in either codec, what the code writes and reads."""
