@@ -346,8 +346,8 @@ class LoginTests(AccountsCase):
 
     def test_prepared(self) -> None:
         """A password typed on another keyboard is the same password."""
-        self.world.result(self.accounts.sign_up("alice", "\u00e4 password"))
-        self.log_in("alice", "a\u0308\u00a0password")
+        alice = self.world.result(self.accounts.sign_up("alice", "\u00e4 password"))
+        self.assertEqual(self.log_in("alice", "a\u0308\u00a0password"), alice)
 
 
 class ChangePasswordTests(AccountsCase):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 from unittest import skipUnless
 
+import pexpect
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -30,12 +31,8 @@ from chat.client.once import Order, send_once
 from chat.messages import Frame, List, Login, Message, Welcome
 from tests.test_client import ClientTests, MemorySession
 
-try:
-    import termios
-
-    import pexpect
-except ImportError:  # not there, or no such terminals here
-    pexpect = None
+#: Without it, as on Windows, nothing can be tried the way a person at a terminal does.
+TERMINALS = hasattr(pexpect, "spawn")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -990,7 +987,7 @@ class RealServerTests(SynchronousTestCase):
         running.stderr.close()
         self.assertEqual(err, b"")
 
-    @skipUnless(pexpect, "pexpect is not installed")
+    @skipUnless(TERMINALS, "There are no pseudo-terminals on this system.")
     def test_terminal(self) -> None:
         """On a terminal: sign up, be written to while typing, write, delete the account, leave."""
         person = self.daemon.terminal(self.daemon.addresses["json"])
@@ -1021,7 +1018,7 @@ class RealServerTests(SynchronousTestCase):
         person.close()
         self.assertEqual((person.exitstatus, person.signalstatus), (0, None))
 
-    @skipUnless(pexpect, "pexpect is not installed")
+    @skipUnless(TERMINALS, "There are no pseudo-terminals on this system.")
     def test_plain_terminal(self) -> None:
         """With C{--plain} nothing is redrawn, and the password is not shown."""
         person = self.daemon.terminal(self.daemon.addresses["json"], "--plain")
@@ -1039,9 +1036,11 @@ class RealServerTests(SynchronousTestCase):
         self.assertNotIn("password of", screen.getvalue())
         self.assertNotIn("\x1b", screen.getvalue())
 
-    @skipUnless(pexpect, "pexpect is not installed")
+    @skipUnless(TERMINALS, "There are no pseudo-terminals on this system.")
     def test_killed(self) -> None:
         """A client that is told to end while it reads a password leaves the terminal as it was."""
+        import termios
+
         for more in ([], ["--plain"]):
             person = self.daemon.terminal(self.daemon.addresses["json"], "-u", "alice", *more)
             self.addCleanup(person.close)
