@@ -20,6 +20,7 @@ class Code(str, Enum):
     BAD_NAME = "bad-name"
     BAD_PASSWORD = "bad-password"
     WRONG_PASSWORD = "wrong-password"
+    WRONG_TOKEN = "wrong-token"
     NAME_TAKEN = "name-taken"
     NAME_RESERVED = "name-reserved"
     TOO_LARGE = "too-large"

@@ -59,13 +59,13 @@ class Frame(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class Login(Frame, frozen=True, kw_only=True):
-    """One answer to a prompt; C{field} is C{username} or C{password}."""
+    """One answer to a prompt; C{field} is C{username}, C{password} or, in its place, C{token}."""
 
     field: str
     value: str
 
     def __repr__(self) -> str:
-        """Name the field only: the value may be a password, and a repr may be logged."""
+        """Name the field only: the value may be a secret, and a repr may be logged."""
         return f"Login(field={self.field!r})"
 
 
@@ -285,6 +285,31 @@ class PasswordChanged(System, frozen=True, kw_only=True, tag="password-changed")
     """The new password is in force."""
 
 
+class Token(System, frozen=True, kw_only=True, tag="token"):
+    """Give me a token, with which this account can log in without its password."""
+
+
+class TokenIssued(System, frozen=True, kw_only=True, tag="token-issued"):
+    """The token, told this once, and when it ends if it is not revoked before."""
+
+    value: str
+    expires: Time
+
+    def __repr__(self) -> str:
+        """Leave the token out: a repr may be logged."""
+        return f"TokenIssued(expires={self.expires!r})"
+
+
+class Logout(System, frozen=True, kw_only=True, tag="logout"):
+    """End this login and revoke its tokens; C{all}: every token of the account."""
+
+    all: bool = False
+
+
+class LoggedOut(System, frozen=True, kw_only=True, tag="logged-out"):
+    """The tokens are revoked; the session is before the login again."""
+
+
 #: Every system frame, in the order of their ASN.1 tags.
 SYSTEM: tuple[type[System], ...] = (
     Version,
@@ -312,6 +337,10 @@ SYSTEM: tuple[type[System], ...] = (
     Bye,
     ChangePassword,
     PasswordChanged,
+    Token,
+    TokenIssued,
+    Logout,
+    LoggedOut,
 )
 
 
@@ -336,6 +365,7 @@ def keyword(frame: System | type[System]) -> str:
     return tag
 
 
+@lru_cache(maxsize=1024)
 def rfc3339(milliseconds: int) -> str:
     """Milliseconds since 1970-01-01 UTC, as a L{Time}.
 

@@ -94,6 +94,16 @@ SAMPLES: tuple[m.Frame, ...] = (
     m.Bye(),
     m.ChangePassword(password="correct horse", new="battery staple"),
     m.PasswordChanged(),
+    m.Token(),
+    m.TokenIssued(value="pIWlKRWXGHFTiRq2Xi0qXQqoyBNlSaHYdSAc5NDKxXo", expires=TIME),
+    m.Logout(),
+    m.Logout(all=True),
+    m.LoggedOut(),
+    m.Token(),
+    m.TokenIssued(value="0f" * 32, expires=TIME),
+    m.Logout(all=True),
+    m.Logout(),
+    m.LoggedOut(),
 )
 
 #: Strings that have broken programs, and any other.

@@ -6,13 +6,27 @@ import subprocess
 import sys
 
 from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.errors import BadFrame, Code, FatalError, MalformedFrame, Refusal
-from chat.messages import SYSTEM, Answer, Failed, Fatal, Frame, Login, Message, Ping, Pong
+from chat.messages import (
+    SYSTEM,
+    Answer,
+    Failed,
+    Fatal,
+    Frame,
+    Incoming,
+    Login,
+    Message,
+    Ping,
+    Pong,
+    Received,
+)
 from chat.wire import Codec, deserialize, framing, serialize
-from chat.wire.translator import FrameTranslator, Translator, refuse
-from tests.strategies import ALWAYS, FRAMES, SAMPLES
+from chat.wire.translator import FRAMES_AT_ONCE, REFUSALS_AT_ONCE, FrameTranslator, Translator, refuse
+from tests.fuzz.targets import check_time
+from tests.strategies import ALWAYS, CUTS, FRAMES, SAMPLES
 
 
 class CodecTests(SynchronousTestCase):
@@ -154,6 +168,70 @@ class TranslatorTests(SynchronousTestCase):
             self.assertEqual(translator.take(1 << 20), [Ping(), Pong(), *SAMPLES])
             self.assertEqual(translator.buffered, 0)
             self.assertEqual(translator.render([]), b"")
+
+    def hostile(self, codec: Codec, wire: bytes) -> list[bytes]:
+        """One frame with each of its bits flipped, as it would come between two others."""
+        end = b"\n" if codec is Codec.JSON else b""
+        wire = wire.rstrip(b"\n")
+        return [
+            wire[:at] + bytes((wire[at] ^ 1 << bit,)) + wire[at + 1 :] + end
+            for at in range(len(wire))
+            for bit in range(8)
+        ]
+
+    def test_hostile_bytes(self) -> None:
+        """Whatever bit of a frame is wrong, and whatever is about it, all at once is one by one."""
+        for codec in Codec:
+            for frame in (Ping(), Message(recipient="b", body="x", ref="é"), Received(ids=[1, 300])):
+                for wire in self.hostile(codec, serialize(frame, codec)):
+                    self.comes(codec, GOOD[codec], wire, GOOD[codec])
+
+    @ALWAYS
+    @given(st.lists(FRAMES.filter(lambda frame: len(serialize(frame, "der")) < 1000), max_size=4), CUTS)
+    def test_in_pieces(self, frames: list[Frame], cuts: list[int]) -> None:
+        """Frames come out as they were sent, however they were cut."""
+        for codec in Codec:
+            translator = FrameTranslator(codec)
+            wire = translator.render(frames)
+            found: list[Incoming] = []
+            at = 0
+            while at < len(wire):
+                size = cuts[at % len(cuts)]
+                translator.feed(wire[at : at + size])
+                found += translator.take(1 << 20)
+                at += size
+            self.assertEqual(found, frames)
+
+    def floods(self, codec: Codec, wire: bytes) -> list[int]:
+        """How many frames come of each take of a flood, and that only the last one ends it."""
+        translator = self.translator(codec, wire)
+        counts = []
+        more = True
+        while more:
+            counts.append(len(translator.take(1 << 20)))
+            more = translator.more
+        self.assertEqual(translator.buffered, 0)
+        return counts
+
+    def test_taking_turns(self) -> None:
+        """No take gives more frames than the others can wait for, and fewer of those that are refused."""
+        for codec in Codec:
+            flood = self.floods(codec, GOOD[codec] * (2 * FRAMES_AT_ONCE + 5))
+            self.assertEqual(flood, [FRAMES_AT_ONCE, FRAMES_AT_ONCE, 5])
+            flood = self.floods(codec, BAD[codec] * (2 * REFUSALS_AT_ONCE + 5))
+            self.assertEqual(flood, [REFUSALS_AT_ONCE, REFUSALS_AT_ONCE, 5])
+            flood = self.floods(codec, BAD[codec] + GOOD[codec] * (2 * FRAMES_AT_ONCE))
+            self.assertEqual(flood, [FRAMES_AT_ONCE, FRAMES_AT_ONCE, 1])
+        self.assertEqual(self.floods(Codec.JSON, b"\n" * 3000), [0])
+
+    def test_turns_are_short(self) -> None:
+        """However much is refused that came in one piece, a take is over soon."""
+        for codec, wire in ((Codec.JSON, b"{}\n"), (Codec.DER, b"\xa3\0"), (Codec.JSON, b"\n")):
+
+            def run(flood: bytes, codec: Codec = codec) -> int:
+                return min(1, len(self.translator(codec, flood).take(1 << 20)))
+
+            check_time(run, wire * (65536 // len(wire)))
 
     def test_refuse(self) -> None:
         """Errors become the frames that tell of them, complete."""

@@ -18,6 +18,7 @@ from chat.errors import BadFrame, ChatError, MalformedFrame
 from chat.messages import (
     SYSTEM,
     Accepted,
+    Created,
     Frame,
     List,
     Login,
@@ -28,6 +29,7 @@ from chat.messages import (
     Received,
     Returned,
     System,
+    Time,
     Welcome,
     keyword,
     milliseconds,
@@ -60,6 +62,8 @@ def system(number: int, *contents: bytes) -> bytes:
 
 
 PLAIN = Message(recipient="bob", body="x")
+#: The number of the first keyword that there is not.
+LATER = len(SYSTEM)
 
 
 @cache
@@ -78,7 +82,7 @@ def plain(value: Any) -> Any:
     for field in msgspec.structs.fields(value):
         one = getattr(value, field.name)
         if field.required or one != field.default:
-            fields[field.name] = milliseconds(one) if field.name == "time" else plain(one)
+            fields[field.name] = milliseconds(one) if field.type == Time else plain(one)
     return fields
 
 
@@ -213,7 +217,7 @@ class StrictTests(SynchronousTestCase):
             message(tlv(0xAC, wrong), before=tlv(0x80, b"\xff")),
             tlv(0xA3, wrong),
             tlv(0x63, wrong),
-            system(25, wrong),
+            system(LATER, wrong),
             system(16, tlv(0xA0, wrong), tlv(0xA1)),
         ):
             self.malformed(place)
@@ -347,8 +351,8 @@ class StrictTests(SynchronousTestCase):
             self.malformed(around(nested(17 - depth)))
         self.assertIsInstance(outcome(tlv(0xA3, nested(15))), BadFrame)
         self.malformed(tlv(0xA3, nested(16)))
-        self.assertIsInstance(outcome(system(25, nested(14))), BadFrame)
-        self.malformed(system(25, nested(15)))
+        self.assertIsInstance(outcome(system(LATER, nested(14))), BadFrame)
+        self.malformed(system(LATER, nested(15)))
         self.assertIsInstance(outcome(system(9, tlv(0xA0, nested(13)))), BadFrame)
         self.malformed(system(9, tlv(0xA0, nested(14))))
         deep = b""
@@ -394,7 +398,7 @@ class BadFrameTests(SynchronousTestCase):
     def test_unknown_keyword(self) -> None:
         """A tag that no keyword has."""
         self.bad(tlv(0xA0), "keyword")
-        self.bad(system(25), "keyword", "[25]")
+        self.bad(system(LATER), "keyword", f"[{LATER}]")
         self.bad(tlv(0xA0, tlv(b"\xbf\x1f")), "keyword", "[31]")
         self.bad(tlv(0xA0, tlv(0x93)), "keyword")
         self.bad(tlv(0xA0, tlv(0x30)), "keyword")
@@ -588,6 +592,90 @@ class HostileTests(SynchronousTestCase):
         wrong = system(9, tlv(0xA0, tlv(2, b"\xff") * 20000, tlv(5) * 20000))
         self.assertIsInstance(outcome(wrong), BadFrame)
         self.assertEqual(der.decode(message(tlv(0xBE, tlv(5) * 20000))), PLAIN)
+
+
+class BatchTests(SynchronousTestCase):
+    """Many frames at once are the same frames as one by one."""
+
+    def agrees(self, *wires: bytes) -> int:
+        """Check what comes of values back to back; how many were found frames in one go."""
+        whole = b"".join(wires)
+        frames, size = der.decode_front(whole, 1000)
+        count = len(frames)
+        self.assertEqual(size, len(b"".join(wires[:count])), whole.hex())
+        self.assertEqual(frames, [outcome(wire) for wire in wires[:count]], whole.hex())
+        if count < len(wires):
+            self.assertIsInstance(outcome(wires[count]), ChatError, whole.hex())
+        return count
+
+    def test_samples(self) -> None:
+        """Every kind of frame, up to so many, is read and written in one go as it is alone."""
+        wires = [der.encode(frame) for frame in SAMPLES]
+        self.assertEqual(self.agrees(*wires), len(wires))
+        self.assertEqual(der.encode_all(SAMPLES), b"".join(wires))
+        self.assertEqual(der.encode_all([]), b"")
+        self.assertEqual(der.decode_front(b"".join(wires), 2), (list(SAMPLES[:2]), len(wires[0] + wires[1])))
+
+    def test_lengths(self) -> None:
+        """Bodies and frames whose lengths take one, two, three and four octets."""
+        sizes = (100, 120, 126, 127, 128, 240, 255, 256, 65535, 65536)
+        frames = [Message(recipient="bob", body="x" * size) for size in sizes]
+        self.assertEqual(self.agrees(*map(der.encode, frames)), len(frames))
+        created = [Created(username="x" * size) for size in range(110, 300)]
+        self.assertEqual(self.agrees(*map(der.encode, created)), len(created))
+
+    def test_numbers(self) -> None:
+        """Numbers in a list, of any length, in any order."""
+        ids = [n for bits in range(64) for n in ((1 << bits) - 1, 1 << bits) if n < 1 << 63]
+        self.assertEqual(self.agrees(der.encode(Received(ids=ids)), der.encode(Received(ids=ids[::-1]))), 2)
+
+    def test_what_is_not_whole(self) -> None:
+        """The beginning of a frame, however long, is left, and so are no bytes at all."""
+        one, two = der.encode(MESSAGE), der.encode(Received(ids=[1, 2, 300]))
+        for wire in (one, two):
+            for end in range(len(wire)):
+                self.assertEqual(der.decode_front(wire[:end], 1000), ([], 0))
+                self.assertEqual(der.decode_front(two + wire[:end], 1000)[1], len(two))
+
+    def test_what_is_odd(self) -> None:
+        """What is refused ends it, and what is lawful but not what we write does not."""
+        good = der.encode(PLAIN)
+        for wrong in (
+            tlv(0xA2),
+            tlv(0xA0),
+            tlv(0xA3),
+            tlv(0x30),
+            system(LATER),
+            message(tlv(0xA8)),
+            message(tlv(0x84, b"\xff")),
+            message(before=tlv(0x80, b"\xff")),
+            b"\xa2\x81\x08" + message()[2:],
+            b"\xa2\x80" + message()[2:] + b"\0\0",
+            tlv(0xA2, b"\x82\x81\x03bob", tlv(0x85, "x")),
+            tlv(0xA2, tlv(0x82, "bob"), b"\x85\x02x"),
+            tlv(0xA0, tlv(0xB3), tlv(0xB3)),
+            tlv(0xA0, b"\xb3\x01"),
+            tlv(0xA0, b"\xb3"),
+        ):
+            self.assertIsInstance(outcome(wrong), ChatError)
+            self.assertEqual(self.agrees(good, wrong, good), 1, wrong.hex())
+        for lawful in (
+            message(tlv(0x8B)),
+            message(before=tlv(0x80, b"\0")),
+            tlv(0xA0, tlv(0xB3, tlv(b"\xbf\x1f"))),
+            system(9, tlv(0xA0)),
+        ):
+            self.assertEqual(self.agrees(good, lawful, good), 3, lawful.hex())
+
+    def test_every_bit_flipped(self) -> None:
+        """Each sample with any one bit changed is the same between two others as alone."""
+        before, after = der.encode(Ping()), der.encode(PLAIN)
+        for frame in SAMPLES:
+            wire = der.encode(frame)
+            for at in range(2, len(wire)):
+                for bit in range(8):
+                    changed = wire[:at] + bytes((wire[at] ^ 1 << bit,)) + wire[at + 1 :]
+                    self.agrees(before, changed, after)
 
 
 class SchemaTests(SynchronousTestCase):

@@ -123,6 +123,10 @@ class LineTests(SynchronousTestCase):
         """Blank lines are passed over."""
         self.assertEqual(self.lines(b"\n\r\n \t \nx\n\n\n y\n \n"), [b"x", b" y"])
         self.assertEqual(self.lines(b"\n\n\n"), [])
+        self.assertEqual(self.lines(b" \t\n\r\x0b\x0c\n \n\t x \n  \ny"), [b"\t x "])
+        self.assertEqual(self.lines(b"\n" * (3 * LIMIT) + b"x\n"), [b"x"])
+        self.assertEqual(self.lines(b" \t\n\r\x0b\x0c\n \n\t x \n  \ny"), [b"\t x "])
+        self.assertEqual(self.lines(b"\n" * (3 * LIMIT) + b"x\n"), [b"x"])
 
     def test_carriage_return(self) -> None:
         """A CR before the LF does not change the frame."""
@@ -256,6 +260,20 @@ class LimitTests(SynchronousTestCase):
         stream = LineFraming()
         stream.feed(b" " * LIMIT)
         self.assertRaises(FrameTooLarge, stream.next, LIMIT)
+        for way in WAYS:
+            stream = LineFraming()
+            stream.feed(b" \n" + b" " * LIMIT + b"\nx\n")
+            self.assertRaises(FrameTooLarge, way, stream, LIMIT)
+            stream = LineFraming()
+            stream.feed(b" \n" + b" " * (LIMIT - 1) + b"\nx\n")
+            self.assertEqual(way(stream, LIMIT), [b"x"])
+        for way in WAYS:
+            stream = LineFraming()
+            stream.feed(b" \n" + b" " * LIMIT + b"\n")
+            self.assertRaises(FrameTooLarge, way, stream, LIMIT)
+            stream = LineFraming()
+            stream.feed(b" \n" + b" " * (LIMIT - 1) + b"\nx\n")
+            self.assertEqual(way(stream, LIMIT), [b"x"])
 
     def test_whole_frames_first(self) -> None:
         """The frames before one that is too long are given out before it is refused."""
@@ -277,6 +295,66 @@ class LimitTests(SynchronousTestCase):
         stream = LineFraming()
         stream.feed(line)
         self.assertEqual(len(stream.take(USER_FRAME_BYTES)), 1)
+
+
+class FrontTests(SynchronousTestCase):
+    """What can be decoded in one go: whole frames within the limit, and nothing where there is a fault."""
+
+    def front(self, stream: Framing, wire: bytes, limit: int = LIMIT) -> bytes:
+        """What is there of this wire, which stays."""
+        stream.feed(wire)
+        found = stream.front(limit)
+        self.assertEqual(stream.buffered, len(wire))
+        self.assertEqual(stream.front(limit), found)
+        return found
+
+    def test_lines(self) -> None:
+        """Whole lines, blank ones as well; the rest waits."""
+        self.assertEqual(self.front(LineFraming(), b""), b"")
+        self.assertEqual(self.front(LineFraming(), b"one"), b"")
+        self.assertEqual(self.front(LineFraming(), b"one\n"), b"one\n")
+        self.assertEqual(self.front(LineFraming(), b"one\n\n \ntwo\r\nthr"), b"one\n\n \ntwo\r\n")
+
+    def test_lines_within_the_limit(self) -> None:
+        """No line is longer than the limit, its LF included; where the first one is, there is nothing."""
+        for limit, found in ((9, b"one\nfour\n"), (8, b"one\n"), (4, b"one\n"), (3, b"")):
+            self.assertEqual(self.front(LineFraming(), b"one\nfour\nsix", limit), found)
+
+    def test_values(self) -> None:
+        """As soon as one value is whole, all that is there up to the limit."""
+        one = b"\x04\x01x"
+        for wire, limit, found in (
+            (b"", LIMIT, b""),
+            (one[:1], LIMIT, b""),
+            (one[:2], LIMIT, b""),
+            (one, LIMIT, one),
+            (one, 3, one),
+            (one, 2, b""),
+            (one + b"\x04", LIMIT, one + b"\x04"),
+            (one + b"\x04\x7fyyy", 5, one + b"\x04\x7f"),
+            (b"\x04\x80" + one, LIMIT, b""),
+        ):
+            self.assertEqual(self.front(DerFraming(), wire, limit), found)
+
+    def test_drop(self) -> None:
+        """What is dropped is gone, and what is behind it is found."""
+        for stream, one, two in (
+            (LineFraming(), b"one\n", b"two\n"),
+            (DerFraming(), b"\x04\x01x", b"\x04\x01y"),
+        ):
+            stream.feed(one)
+            self.assertEqual(stream.front(LIMIT), one)
+            self.assertEqual(stream.take(LIMIT), [one.rstrip(b"\n")])
+            stream.feed(one + two)
+            stream.drop(len(one))
+            self.assertEqual(stream.next(LIMIT), two.rstrip(b"\n"))
+            self.assertEqual(stream.buffered, 0)
+
+    def test_blank_lines_up_to_the_limit(self) -> None:
+        """However many blank lines come first, a line behind them is taken."""
+        stream = LineFraming()
+        stream.feed(b"\n" * 50 + b"x\n")
+        self.assertEqual(stream.take(20), [b"x"])
 
 
 class Counting(bytearray):
@@ -320,6 +398,21 @@ class CostTests(SynchronousTestCase):
         wire = b"x" * (USER_FRAME_BYTES - 1) + b"\n"
         for way in WAYS:
             self.assertLess(self.looked(LineFraming(), wire, way), 4 * len(wire))
+
+    def test_front(self) -> None:
+        """Nor does it cost more to ask each time whether there is something to decode."""
+
+        def way(stream: Framing, limit: int) -> list[bytes]:
+            found = stream.front(limit)
+            if not found:
+                return drain(stream, limit)
+            stream.drop(len(found))
+            return [found]
+
+        line = b"x" * (USER_FRAME_BYTES - 1) + b"\n"
+        self.assertLess(self.looked(LineFraming(), line, way), 4 * len(line))
+        value = bytes.fromhex("a282fff0") + b"x" * 0xFFF0
+        self.assertLess(self.looked(DerFraming(), value, way), 12 * len(value))
 
     def test_value(self) -> None:
         """A value, byte by byte: only its header is looked at again."""

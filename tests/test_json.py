@@ -206,6 +206,95 @@ def outcome(line: bytes) -> object:
         return type(error)
 
 
+#: Lines that are frames, lines that are none, and lines that only together, or only apart, would be any.
+LINES = st.one_of(
+    FRAMES.map(lambda frame: json.encode(frame)[:-1]),
+    st.sampled_from(
+        [
+            b'{"type":"system","data":{"keyword":"ping"}}\r',
+            b'{"type":"system","data":{"keyword":"ping"}} {"type":"system","data":{"keyword":"pong"}}',
+            b'{"type":"system","data":{"keyword":"ping"},"later":[1',
+            b"2]}",
+            b'{"type":"system",',
+            b'"data":{"keyword":"ping"}}',
+            b'{"type":"system","data":{"keyword":"ping","keyword":"pong"}}',
+            b'{"type":"system","data":{"keyword":"dance"}}',
+            b'{"type":"system","data":{"keyword":"ping"},"later":"\xff"}',
+            b'{"type":"system","data":{"keyword":"ping"},"later":"\xc3\xa9"}',
+            b'{"type":"message","data":{"recipient":"bob","body":"x","id":null}}',
+            b"[" * 2000,
+            b"",
+            b" \t",
+            b"null",
+        ]
+    ),
+)
+
+
+class BatchTests(SynchronousTestCase):
+    """Many lines at once are the same frames as one by one."""
+
+    def agrees(self, lines: list[bytes], most: int = 1000) -> bool:
+        """Check what comes of these lines; whether they were found frames in one go."""
+        whole = b"".join([line + b"\n" for line in lines])
+        frames, size = json.decode_front(whole, most)
+        alone = [outcome(line) for line in lines[:most]]
+        if size:
+            self.assertEqual(frames, alone)
+            self.assertEqual(size, len(b"".join([line + b"\n" for line in lines[:most]])))
+        else:
+            self.assertEqual(frames, [])
+        return size > 0
+
+    def test_samples(self) -> None:
+        """Every kind of frame, up to so many, is read in one go as it is alone."""
+        lines = [json.encode(frame)[:-1] for frame in SAMPLES]
+        for most in (1, 2, len(lines) - 1, len(lines), 1000):
+            self.assertTrue(self.agrees(lines, most))
+        self.assertEqual(json.decode_front(b"", 1000), ([], 0))
+
+    @ALWAYS
+    @given(st.lists(LINES, max_size=5))
+    def test_any(self, lines: list[bytes]) -> None:
+        """Whatever the lines are, in one go they are what they are one by one, or left."""
+        self.agrees(lines)
+
+    def test_what_is_odd(self) -> None:
+        """Lines of which any is no frame are left, and so are those that are one only together."""
+        good = json.encode(Ping())[:-1]
+        for wrong in (
+            b"",
+            b"{}",
+            b"x",
+            b"[" * 200000,
+            system('"keyword":"ping","later":' + "[" * 200000),
+            good + b" " + good,
+            system('"keyword":"ping","later":"@"').replace(b"@", b"\xff"),
+            good[:-1] + b"\n}",
+        ):
+            self.assertFalse(self.agrees([good, *wrong.split(b"\n"), good]), wrong)
+            self.assertTrue(self.agrees([good, *wrong.split(b"\n")], 1))
+
+    def test_encode(self) -> None:
+        """Many frames are written as each of them is, whether of one kind or of several."""
+        frames = list(SAMPLES)
+        for some in ([], frames[:1], frames[4:], frames[2:4] * 3, frames, frames[::-1]):
+            self.assertEqual(json.encode_all(some), b"".join([json.encode(frame) for frame in some]))
+
+    @ALWAYS
+    @given(st.lists(FRAMES, max_size=4))
+    def test_encode_any(self, frames: list[Frame]) -> None:
+        """Any frames are written as each of them is."""
+        for some in (frames, frames[:1] * 3):
+            self.assertEqual(json.encode_all(some), b"".join([json.encode(frame) for frame in some]))
+
+    def test_lone_surrogate(self) -> None:
+        """A string that UTF-8 cannot carry is a ValueError among others, too."""
+        good, wrong = Message(recipient="bob", body="x"), Message(recipient="bob", body="\ud800")
+        self.assertRaises(ValueError, json.encode_all, [good, wrong])
+        self.assertRaises(ValueError, json.encode_all, [Ping(), wrong])
+
+
 class RefusalTests(SynchronousTestCase):
     """Everything else is refused, as malformed or as a bad frame, and nothing escapes."""
 
@@ -264,6 +353,12 @@ class RefusalTests(SynchronousTestCase):
         self.bad(b'{"type":"letter","data":{}}', "$.type")
         self.bad(b'{"type":"System","data":{"keyword":"ping"}}', "$.type")
         self.bad(system('"keyword":"sesame - at `x`"'), "$.data.keyword")
+        long = "x" * 70000
+        self.bad(b'{"type":"%b","data":{}}' % long.encode(), "Unknown value", "$.type")
+        self.bad(system(f'"keyword":"{long}"'), "Unknown value", "$.data.keyword")
+        for part in ('{"recipient":7}', '{"recipien\\u0074":7}'):
+            many = ",".join([part] * 1000)
+            self.bad(system(f'"keyword":"messages","messages":[{many}]'), "messages")
         self.bad(b'{"type":"system"}', "data")
         self.bad(b'{"data":{"keyword":"ping"}}', "type")
         self.bad(system(""), "keyword")

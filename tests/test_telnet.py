@@ -180,6 +180,85 @@ class LinesTests(SynchronousTestCase):
         self.assertEqual(pieces(parts), pieces([b"".join(parts)]))
 
 
+class FrontTests(SynchronousTestCase):
+    """Many lines at once, as long as they are mere text."""
+
+    def lines(self, *pieces: bytes) -> TelnetLines:
+        """What arrived in these pieces, of which the first one, a line, has been taken."""
+        lines = TelnetLines()
+        for piece in pieces:
+            lines.feed(piece)
+        lines.next(LIMIT)
+        return lines
+
+    def test_lines(self) -> None:
+        """Whole lines, each with its CR; they stay until they are dropped."""
+        lines = self.lines(b"alice\n", "é\r\n\na\rb\nhal".encode())
+        self.assertEqual(lines.front(LIMIT, 10), ["é\r", "", "a\rb"])
+        self.assertEqual(lines.front(LIMIT, 2), ["é\r", ""])
+        lines.drop(["é\r", ""])
+        self.assertEqual(lines.buffered, 7)
+        self.assertEqual(lines.next(LIMIT), b"a\rb")
+        self.assertEqual(lines.front(LIMIT, 10), [])
+        lines.feed(b"f\n")
+        self.assertEqual(lines.front(LIMIT, 10), ["half"])
+
+    def test_not_at_first(self) -> None:
+        """None before the first line, which tells telnet from nc."""
+        lines = TelnetLines()
+        lines.feed(b"alice\nbob\n")
+        self.assertEqual(lines.front(LIMIT, 10), [])
+        lines.next(LIMIT)
+        self.assertEqual(lines.front(LIMIT, 10), ["bob"])
+
+    def test_anything_else(self) -> None:
+        """None when a command, a CR NUL or what is no UTF-8 is among them, or comes in between."""
+        for wrong in (bytes((IAC, AYT)), bytes((IAC, IAC)), b"\xff", b"\r\0", b"\xc3"):
+            for end in (b"\n", b"\r\n"):
+                lines = self.lines(b"alice" + end, b"a" + end + b"b" + wrong + b"c" + end)
+                self.assertEqual(lines.front(LIMIT, 10), [], wrong)
+        lines = self.lines(b"alice\r\n", b"a" + bytes((IAC, AYT)) + b"b\r\nc\r\n")
+        self.assertEqual(lines.next(LIMIT), Command(AYT))
+        self.assertEqual(lines.front(LIMIT, 10), [])
+        self.assertEqual(lines.next(LIMIT), b"ab")
+        self.assertEqual(lines.front(LIMIT, 10), ["c\r"])
+        lines = self.lines(b"alice\r\n", bytes((IAC, SB, NAWS)))
+        self.assertIsNone(lines.next(LIMIT))
+        lines.feed(b"a\nb\n")
+        self.assertEqual(lines.front(LIMIT, 10), [])
+
+    def test_limit(self) -> None:
+        """No line is longer than the limit, its end included."""
+        lines = self.lines(b"alice\n", b"one\nfour\nsix")
+        for limit, found in ((9, ["one", "four"]), (8, ["one"]), (4, ["one"]), (3, [])):
+            self.assertEqual(lines.front(limit, 10), found)
+
+
+class BlankTests(SynchronousTestCase):
+    """Empty lines can be used up together."""
+
+    def test_skipped(self) -> None:
+        """As many as there are at the front, and nothing else."""
+        for wire, left in ((b"\n\r\n\r\0a\n", 2), (b"\n\n", 0), (b"\0\n", 2), (b"\ra\n", 3), (b"", 0)):
+            lines = TelnetLines()
+            lines.feed(b"alice\n" + wire)
+            lines.next(LIMIT)
+            lines.skip_blanks()
+            self.assertEqual(lines.buffered, left, wire)
+
+    def test_not_within_a_line(self) -> None:
+        """None before the first line, which tells telnet from nc, nor within a line."""
+        lines = TelnetLines()
+        lines.feed(b"\n\n")
+        lines.skip_blanks()
+        self.assertEqual(lines.buffered, 2)
+        lines = TelnetLines()
+        lines.feed(b"alice\r\na" + bytes((IAC, AYT)) + b"\n\n")
+        self.assertEqual([lines.next(LIMIT), lines.next(LIMIT)], [b"alice", Command(AYT)])
+        lines.skip_blanks()
+        self.assertEqual([lines.next(LIMIT), lines.next(LIMIT)], [b"a", b""])
+
+
 class OptionsTests(SynchronousTestCase):
     """Options are refused, except those that the door itself asks for; nothing goes round."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 import unicodedata
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +32,9 @@ from chat.messages import (
     Incoming,
     List,
     Listing,
+    LoggedOut,
     Login,
+    Logout,
     Message,
     Messages,
     NewPassword,
@@ -44,14 +46,16 @@ from chat.messages import (
     Read,
     Received,
     Returned,
+    Token,
+    TokenIssued,
     Username,
     Version,
     Welcome,
 )
 from chat.wire.text import TextTranslator
 from chat.wire.text_words import HELP, visible
-from chat.wire.translator import Translator
-from tests.strategies import ALWAYS
+from chat.wire.translator import FRAMES_AT_ONCE, Translator
+from tests.strategies import ALWAYS, CUTS
 
 TIME = "2026-11-22T21:07:00.123Z"
 AT = "2026-11-22 21:07:00 UTC"
@@ -111,7 +115,7 @@ class Client:
     def arrives(self, octets: bytes, limit: int = USER_FRAME_BYTES) -> list[Incoming]:
         """What the door hands to the session when these bytes arrive."""
         self.door.feed(octets)
-        return self.door.take(limit)
+        return list(self.door.take(limit))
 
     def types(self, line: str, *answers: Frame) -> tuple[list[Frame], bytes]:
         """Type one line: the frames that the session gets, and what is seen then.
@@ -157,6 +161,7 @@ class TypedTests(DoorCase):
         for line, frame in {
             "/to bob hey there ": sent("bob", "hey there "),
             "/to  bob   hey": sent("bob", "hey"),
+            "/To bob hey": sent("bob", "hey"),
             "/to\tbob //x": sent("bob", "//x"),
             "/inbox": List(box="inbox"),
             "/inbox 17": List(box="inbox", after=17),
@@ -221,6 +226,7 @@ class TypedTests(DoorCase):
         self.answered(client, "", *[])
         self.answered(client, "   ", *[])
         self.answered(client, "/to bob", "What you type now goes to bob.")
+        self.answered(client, "   ", *[])
         client.says(letter(1, sender="mallory"))
         for line, frames in {
             " hello ": [Received(ids=[1]), sent("bob", " hello ")],
@@ -422,6 +428,33 @@ class PasswordTests(DoorCase):
             ([ChangePassword(password="secret123", new="secret789")], b"Your password is changed.\n"),
         )
 
+    def test_token(self) -> None:
+        """A token is shown once, with its end, and how to use it."""
+        client = self.logged_in()
+        frames, seen = client.types("/token", TokenIssued(value="se\x1bcret", expires=TIME))
+        self.assertEqual(frames, [Token()])
+        self.assertIn(rf"Token, until {AT}: se\x1bcret".encode() + b"\n", seen)
+        self.assertIn(b"/token NAME", seen)
+
+    def test_log_out(self) -> None:
+        """/logout leads to the login again, and what is typed behind it waits for that."""
+        client = self.logged_in()
+        self.assertEqual(client.types("/logout now")[0], [])
+        for line, frame in {"/logout": Logout(), "/logout ALL": Logout(all=True)}.items():
+            client = self.logged_in()
+            client.door.feed(f"{line}\nalice\n".encode())
+            self.assertEqual(client.door.take(USER_FRAME_BYTES), [frame])
+            self.assertIsNone(client.door.next(LOGIN_FRAME_BYTES))
+            self.assertEqual(client.says(LoggedOut(), Username()), b"You are logged out.\nUsername: ")
+            self.assertEqual(client.door.next(LOGIN_FRAME_BYTES), Login(field="username", value="alice"))
+
+    def test_log_out_refused(self) -> None:
+        """Where it is refused, the conversation goes on."""
+        client = self.logged_in()
+        seen = client.types("/logout", Failed(code="storage-full", reason="No room."))[1]
+        self.assertEqual(seen, b"Failed: No room. (storage-full)\n")
+        self.assertEqual(client.types("/ping")[0], [Ping()])
+
     def test_change_to_nothing(self) -> None:
         """The session says what is wrong with an empty one; it need not be typed twice."""
         client = self.logged_in()
@@ -494,6 +527,14 @@ class PasswordTests(DoorCase):
         frames, _ = client.types("\x7f\bsecrx\x7fet13\b23")
         self.assertEqual(frames, [Login(field="password", value="secret123")])
 
+    def test_a_password_longer_than_any(self) -> None:
+        """Is left as it was typed: it will be refused."""
+        client = self.logged_in()
+        long = "x\x7f" * LOGIN_FRAME_BYTES
+        for line in ("/passwd", long, "new secret"):
+            client.types(line)
+        self.assertEqual(client.types("new secret")[0], [ChangePassword(password=long, new="new secret")])
+
 
 class LoginTests(DoorCase):
     """Prompts, a new account, mistakes."""
@@ -552,6 +593,35 @@ class LoginTests(DoorCase):
         self.assertEqual(frames, [])
         self.assertTrue(seen.endswith(b" lists the commands.\nUsername: "), seen)
         self.assertEqual(Client().types("/quit"), ([], b"Goodbye.\n"))
+
+    def test_with_a_token(self) -> None:
+        """/token NAME asks for a token in place of the password, once."""
+        client = Client()
+        answers = [Failed(code="wrong-token", reason="No."), Username()]
+        frames, seen = client.types("/token alice", Password())
+        self.assertEqual((frames, seen), ([Login(field="username", value="alice")], b"Token: "))
+        frames, seen = client.types(" secret ", *answers)
+        self.assertEqual(frames, [Login(field="token", value="secret")])
+        self.assertEqual(seen, b"Failed: No. (wrong-token)\nUsername: ")
+        self.assertEqual(client.types("alice", Password())[1], b"Password: ")
+        self.assertEqual(client.types("secret123")[0], [Login(field="password", value="secret123")])
+
+    def test_token_of_nobody(self) -> None:
+        """Who has no token, or no name, is asked what everybody is asked."""
+        client = Client()
+        usage = b"To log in with a token: /token NAME\nUsername: "
+        for line in ("/token", "/token  "):
+            self.assertEqual(client.types(line), ([], usage))
+        self.assertEqual(client.types("/tokens")[0], [Login(field="username", value="/tokens")])
+        client = Client()
+        self.assertTrue(client.types("/token alcie", NewPassword())[1].endswith(b"New password: "))
+        client.types("", Failed(code="bad-password", reason="No."), Username())
+        self.assertEqual(client.types("alice", Password())[1], b"Password: ")
+
+    def test_hidden_token(self) -> None:
+        """Telnet does not show it while it is typed."""
+        client = Client(b"\r\n")
+        self.assertIn(HIDE, client.types("/token alice", Password())[1])
 
     def test_refused(self) -> None:
         """The refusal is said, and the prompt comes again."""
@@ -828,9 +898,11 @@ class SaidTests(DoorCase):
                 Pong(),
                 Bye(),
                 PasswordChanged(),
+                TokenIssued(value="secret", expires=TIME),
+                LoggedOut(),
             )
         }
-        of_clients = {Received, Delete, List, Read, DeleteAccount, Ping, Quit, ChangePassword}
+        of_clients = {Received, Delete, List, Read, DeleteAccount, Ping, Quit, ChangePassword, Token, Logout}
         self.assertEqual(set(SYSTEM) - of_clients, set(samples))
         for frame in samples.values():
             self.assertGreater(len(Client().says(frame)), 3, repr(frame))
@@ -884,6 +956,162 @@ class VisibleTests(SynchronousTestCase):
                 found.append({"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}[kind])
             at += 2 + digits
         self.assertEqual("".join(found), text)
+
+
+def talk(take: Callable[[TextTranslator], list[Incoming]], pieces: list[bytes]) -> list[object]:
+    """What comes of these pieces at a door where alice is logged in, and what she sees.
+
+    The server answers what it is asked, delivers a message after each piece, and is taken at its word.
+    """
+    door = TextTranslator()
+    door.render([Version(protocol=1, server="chat"), Username()])
+    answers: dict[type, Frame] = {
+        Ping: Pong(),
+        Quit: Bye(),
+        List: inbox(entry(3)),
+        Read: Messages(messages=[letter(3)], missing=[]),
+        Delete: Deleted(ids=[3], missing=[]),
+        Message: Accepted(id=9, time=TIME, state="waiting"),
+    }
+    told: list[object] = []
+    opening = b"alice\r\nsecret123\r\n" if pieces[0] else b"alice\nsecret123\n"
+    for number, piece in enumerate([opening, *pieces]):
+        door.feed(piece)
+        while incoming := take(door):
+            told += incoming
+            said: list[Frame] = []
+            for one in incoming:
+                if isinstance(one, Login):
+                    said.append(
+                        Password() if one.field == "username" else Welcome(username="alice", waiting=0)
+                    )
+                elif isinstance(one, Answer):
+                    said.append(one.frame)
+                elif type(one) in answers:
+                    said.append(answers[type(one)])
+            told.append(door.render(said))
+        told.append(door.render([letter(100 + number)]))
+    return told
+
+
+def cut(wire: bytes, cuts: list[int]) -> list[bytes]:
+    """The wire in pieces of these lengths, over and over."""
+    pieces: list[bytes] = []
+    while wire:
+        size = cuts[len(pieces) % len(cuts)]
+        pieces.append(wire[:size])
+        wire = wire[size:]
+    return pieces
+
+
+def one_by_one(door: TextTranslator) -> list[Incoming]:
+    """What C{take} would give, frame by frame."""
+    frames = []
+    while (frame := door.next(USER_FRAME_BYTES)) is not None:
+        frames.append(frame)
+    return frames
+
+
+class BatchTests(DoorCase):
+    """Lines that arrive together are what they are one by one."""
+
+    @ALWAYS
+    @given(
+        st.lists(
+            st.sampled_from(
+                [
+                    b"hey\n",
+                    b"/to bob hey there\r\n",
+                    b"/TO  bob  hey \n",
+                    b"/to carol\n",
+                    b"//quit\n",
+                    b" \n",
+                    b"\n\n",
+                    "é €\n".encode(),
+                    b"\xff\n",
+                    b"a\r\0b\n",
+                    b"/ping\n/ping\n",
+                    b"/receipts off\n",
+                    b"/write bob\nabout\nline\n.\n",
+                    b"/cancel\n",
+                    b"/reply yes\n",
+                    b"/read 3\nhey\n",
+                    b"/quit\n",
+                    b"half a ",
+                    b"\xff\xf1",
+                    b"\xff\xfb\x06",
+                    b"\xff\xf4\xff\xfd\x06",
+                    b"hey\nhey\n/to bob hey\nhey\n",
+                ]
+            ),
+            min_size=1,
+            max_size=8,
+        ),
+        CUTS,
+    )
+    def test_any(self, said: list[bytes], cuts: list[int]) -> None:
+        """Whatever is typed, however it is cut."""
+        wire = b"".join(said)
+        for pieces in (said, [b"", wire], [b"", *said], cut(wire, cuts)):
+            self.assertEqual(
+                talk(lambda door: list(door.take(USER_FRAME_BYTES)), pieces), talk(one_by_one, pieces)
+            )
+
+    def test_many(self) -> None:
+        """A thousand lines are taken at once, those behind them after the others had their turn."""
+        client = self.logged_in()
+        client.door.feed(b"/to bob x\n" * (FRAMES_AT_ONCE + 1))
+        self.assertEqual(client.door.take(USER_FRAME_BYTES), [sent("bob", "x")] * FRAMES_AT_ONCE)
+        self.assertTrue(client.door.more)
+        self.assertEqual(client.door.take(USER_FRAME_BYTES), [sent("bob", "x")])
+        self.assertFalse(client.door.more)
+
+    def test_order(self) -> None:
+        """What is due already comes before what more lines ask for."""
+        client = self.logged_in()
+        client.types("/to bob")
+        client.door.feed(b"/ping\n" * (FRAMES_AT_ONCE - 1))
+        client.says(letter(7))
+        client.door.feed(b"/ping\nx\n")
+        self.assertEqual(client.door.take(USER_FRAME_BYTES)[-2:], [Ping(), Received(ids=[7])])
+        self.assertEqual(client.door.take(USER_FRAME_BYTES), [Ping(), sent("bob", "x")])
+        client = self.logged_in(b"\r\n")
+        (answer,) = client.arrives(INTERRUPT)
+        assert isinstance(answer, Answer)
+        client.says(letter(8), answer.frame)
+        self.assertEqual(client.arrives(b"/to bob x\r\n"), [Read(ids=[8]), sent("bob", "x")])
+
+    def test_before_the_login(self) -> None:
+        """There a line sends nothing, whatever it looks like."""
+        client = Client()
+        client.types("alice", Failed(code="bad-name", reason="No."), Username())
+        self.assertEqual(client.types("/to bob x")[0], [Login(field="username", value="/to bob x")])
+
+    def test_limit(self) -> None:
+        """A line that is too long is refused behind those that are not."""
+        client = self.logged_in()
+        first, second, answer = client.arrives(b"/to bob x\n/to bob y\n/to bob " + b"z" * 20 + b"\n", 20)
+        self.assertEqual([first, second], [sent("bob", "x"), sent("bob", "y")])
+        assert isinstance(answer, Answer) and isinstance(answer.frame, Fatal)
+        self.assertEqual(answer.frame.code, "frame-too-large")
+
+    def test_nothing_is_left_behind(self) -> None:
+        """As long as there is a frame to take, something is said to wait."""
+        client = Client()
+        client.door.feed(b"/help\n")
+        self.assertIsInstance(client.door.next(LOGIN_FRAME_BYTES), Answer)
+        self.assertGreater(client.door.buffered, 0)
+        self.assertIsInstance(client.door.next(LOGIN_FRAME_BYTES), Answer)
+        self.assertEqual(client.door.buffered, 0)
+
+    def test_confirmation(self) -> None:
+        """The first of many lines confirms what was shown before them, once."""
+        client = self.logged_in()
+        client.says(letter(7), letter(8))
+        self.assertEqual(
+            client.arrives(b"/to bob x\nx\n"), [Received(ids=[7, 8]), sent("bob", "x"), sent("bob", "x")]
+        )
+        self.assertEqual(client.arrives(b"x\n"), [sent("bob", "x")])
 
 
 class TelnetTests(DoorCase):
@@ -946,6 +1174,9 @@ class TelnetTests(DoorCase):
         (answer,) = self.logged_in(b"\r\n").arrives(b"\xff\xf6" * 100)
         assert isinstance(answer, Answer)
         self.assertEqual(self.logged_in().says(answer.frame), b"\r\n[Yes]\r\n")
+        seen = self.logged_in().says(Pong(), Pong(), answer.frame, Pong())
+        pong = b"The server is there.\n"
+        self.assertEqual(seen, pong + pong + b"\r\n[Yes]\r\n" + pong)
 
     def test_a_password_prompt_is_cut_off(self) -> None:
         """By a message: what is typed stays hidden all the time."""
@@ -991,6 +1222,7 @@ class TelnetTests(DoorCase):
         self.assertEqual(read, Read(ids=[1, 2]), "although the client answers the mark")
         seen = client.says(letter(3), answer.frame, letter(4))
         self.assertTrue(seen.endswith(b"| hello\r\n" + MARK), seen)
+        self.assertGreater(client.door.buffered, 0, "there is something to take")
         self.assertEqual(client.door.take(USER_FRAME_BYTES), [Read(ids=[3])])
         seen = client.says(Messages(messages=[letter(1), letter(2)], missing=[]))
         self.assertEqual(
@@ -1107,13 +1339,15 @@ ANSWERS: dict[type[Frame], Sequence[Frame]] = {
     Ping: (Pong(),),
     ChangePassword: (PasswordChanged(), Failed(code="wrong-password", reason="No.")),
     DeleteAccount: (Failed(code="wrong-password", reason="No."),),
+    Token: (TokenIssued(value="secret", expires=TIME), Failed(code="storage-full", reason="No.")),
+    Logout: (Failed(code="storage-full", reason="No."),),
 }
 TYPED = st.lists(
     st.one_of(
         st.sampled_from(
             b"/to bob hi\n,/write bob\r\n,.\n,/passwd\n,x\n,\n,/cancel\r\n,/delete-account\n,/read 1\n,"
             b"/inbox\n,/status 1\n,\xff\xfd\x06,\xff\xfc\x06,\xff\xf4,\xff\xfa,\xff\xf0,\xff\xfd\x01,"
-            b"\xff\xfe\x01".split(b",")
+            b"/token\n,/logout\n,\xff\xfe\x01".split(b",")
         ),
         st.binary(max_size=20),
         st.text(max_size=20).map(lambda text: text.encode("utf-8", "surrogatepass") + b"\n"),

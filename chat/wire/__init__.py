@@ -14,7 +14,7 @@ For a stream of bytes, L{framing} finds where one frame ends and the next begins
 from __future__ import annotations
 
 from enum import Enum
-from typing import Callable, NoReturn, TypeVar
+from typing import Callable, NoReturn, Protocol, Sequence, TypeVar
 
 from chat.messages import Frame
 from chat.wire import der, json
@@ -22,12 +22,12 @@ from chat.wire.framing import DerFraming, Framing, LineFraming
 
 __all__ = [
     "Codec",
+    "Coding",
     "DerFraming",
     "Framing",
     "LineFraming",
-    "decoder",
+    "coding",
     "deserialize",
-    "encoder",
     "framing",
     "serialize",
 ]
@@ -48,7 +48,7 @@ def serialize(frame: Frame, codec: Codec | str) -> bytes:
     @raise ValueError: a string with a lone surrogate, which UTF-8 cannot carry, a
         time that is none, or an unknown codec.
     """
-    return _ENCODE[codec](frame)
+    return _CODING[codec].encode(frame)
 
 
 def deserialize(data: bytes, codec: Codec | str) -> Frame:
@@ -59,17 +59,31 @@ def deserialize(data: bytes, codec: Codec | str) -> Frame:
     @raise chat.errors.BadFrame: well-formed, but no frame of this protocol.
     @raise ValueError: an unknown codec.
     """
-    return _DECODE[codec](data)
+    return _CODING[codec].decode(data)
 
 
-def encoder(codec: Codec | str) -> Callable[[Frame], bytes]:
-    """L{serialize} for one codec, for those who say many frames."""
-    return _ENCODE[codec]
+class Coding(Protocol):
+    """One codec, with what is quicker for many frames than for each of them."""
+
+    def encode(self, frame: Frame, /) -> bytes:
+        """See L{serialize}."""
+
+    def encode_all(self, frames: Sequence[Frame], /) -> bytes:
+        """The bytes of all these frames, one after the other."""
+
+    def decode(self, wire: bytes, /) -> Frame:
+        """See L{deserialize}."""
+
+    def decode_front(self, wires: bytes, most: int, /) -> tuple[list[Frame], int]:
+        """Frames from the front of what L{Framing.front} gives, and how many bytes they took.
+
+        Up to so many, and perhaps none: what is none of ours is left to L{decode}, which says why.
+        """
 
 
-def decoder(codec: Codec | str) -> Callable[[bytes], Frame]:
-    """L{deserialize} for one codec, for those who hear many frames."""
-    return _DECODE[codec]
+def coding(codec: Codec | str) -> Coding:
+    """All that one codec can do."""
+    return _CODING[codec]
 
 
 def framing(codec: Codec | str) -> Framing:
@@ -84,6 +98,5 @@ class _ByCodec(dict[str, T]):
         raise ValueError(f"no such codec: {codec!r}; there are 'json' and 'der'")
 
 
-_ENCODE: _ByCodec[Callable[[Frame], bytes]] = _ByCodec({Codec.JSON: json.encode, Codec.DER: der.encode})
-_DECODE: _ByCodec[Callable[[bytes], Frame]] = _ByCodec({Codec.JSON: json.decode, Codec.DER: der.decode})
+_CODING: _ByCodec[Coding] = _ByCodec({Codec.JSON: json, Codec.DER: der})
 _FRAMING: _ByCodec[Callable[[], Framing]] = _ByCodec({Codec.JSON: LineFraming, Codec.DER: DerFraming})

@@ -6,9 +6,12 @@ frames before it were taken, so that those are answered first.
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 from chat.errors import FrameTooLarge, MalformedFrame
+
+_NOT_BLANK = re.compile(rb"[^ \t\n\r\f\v]")
 
 
 class Framing(Protocol):
@@ -30,6 +33,15 @@ class Framing(Protocol):
 
     def take(self, limit: int) -> list[bytes]:
         """All whole frames; raises like L{next}, but only for the first of them."""
+
+    def front(self, limit: int) -> bytes:
+        """What to decode in one go: whole frames, none of them too long, and perhaps the beginning of one.
+
+        Nothing where L{next} has none, or a fault; and whoever wants all frames asks again.
+        """
+
+    def drop(self, size: int) -> None:
+        """Forget so many bytes at the front: frames that were found there."""
 
     @property
     def buffered(self) -> int:
@@ -67,23 +79,35 @@ class LineFraming:
                 return None
             if end >= limit:
                 raise FrameTooLarge(limit)
-            line = bytes(buffer[:end])
-            del buffer[: end + 1]
-            self._searched = 0
+            line = bytes(memoryview(buffer)[:end])
             if line and not line.isspace():
+                self.drop(end + 1)
                 return line
+            # It is blank; perhaps thousands behind it are, too.
+            found = _NOT_BLANK.search(buffer, 0, limit)
+            stop = min(limit, len(buffer)) if found is None else found.start()
+            self.drop(buffer.rfind(b"\n", 0, stop) + 1)
 
     def take(self, limit: int) -> list[bytes]:
         """All whole lines, see L{Framing.take}."""
-        buffer = self._buffer
-        end = buffer.rfind(b"\n", self._searched)
-        if end >= 0:
-            lines = bytes(buffer[:end]).split(b"\n")
-            if len(max(lines, key=len)) < limit:
-                del buffer[: end + 1]
-                self._searched = 0
-                return [line for line in lines if line and not line.isspace()]
+        if lines := self.front(limit):
+            self.drop(len(lines))
+            if found := [line for line in lines.split(b"\n") if line and not line.isspace()]:
+                return found
         return take_each(self, limit)
+
+    def front(self, limit: int) -> bytes:
+        """Whole lines, see L{Framing.front}."""
+        buffer = self._buffer
+        end = buffer.rfind(b"\n", self._searched) + 1
+        if end > limit:  # then each of these lines is short enough
+            end = buffer.rfind(b"\n", 0, limit) + 1
+        return bytes(buffer) if end == len(buffer) else bytes(memoryview(buffer)[:end])
+
+    def drop(self, size: int) -> None:
+        """See L{Framing.drop}."""
+        del self._buffer[:size]
+        self._searched = 0
 
 
 class DerFraming:
@@ -109,13 +133,27 @@ class DerFraming:
             raise FrameTooLarge(limit)
         if not size or len(buffer) < size:
             return None
-        value = bytes(buffer[:size])
+        value = bytes(memoryview(buffer)[:size])
         del buffer[:size]
         return value
 
     def take(self, limit: int) -> list[bytes]:
         """All whole values, see L{Framing.take}."""
         return take_each(self, limit)
+
+    def front(self, limit: int) -> bytes:
+        """Whole values and perhaps the beginning of one, see L{Framing.front}."""
+        buffer = self._buffer
+        try:
+            size = _size(buffer)
+        except MalformedFrame:
+            return b""
+        whole = 0 < size <= min(len(buffer), limit)
+        return bytes(memoryview(buffer)[:limit]) if whole else b""
+
+    def drop(self, size: int) -> None:
+        """See L{Framing.drop}."""
+        del self._buffer[:size]
 
 
 def take_each(framing: Framing, limit: int) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
 from contextlib import suppress
 from typing import Any, Iterable, Sequence, Union
 
@@ -11,24 +12,32 @@ from chat.errors import BadFrame, MalformedFrame
 from chat.messages import REF_BYTES, SYSTEM, Entry, Frame, Login, Message, Returned
 
 
-class _SystemEnvelope(msgspec.Struct, tag_field="type", tag="system"):
+class _SystemEnvelope(msgspec.Struct, tag_field="type", tag="system", gc=False):
     data: Union[SYSTEM]  # type: ignore[valid-type]
 
 
-class _LoginEnvelope(msgspec.Struct, tag_field="type", tag="login"):
+class _LoginEnvelope(msgspec.Struct, tag_field="type", tag="login", gc=False):
     data: Login
 
 
-class _MessageEnvelope(msgspec.Struct, tag_field="type", tag="message"):
+class _MessageEnvelope(msgspec.Struct, tag_field="type", tag="message", gc=False):
     data: Message
 
 
 _Envelope = Union[_SystemEnvelope, _LoginEnvelope, _MessageEnvelope]
 _decoder: msgspec.json.Decoder[_Envelope] = msgspec.json.Decoder(_Envelope)
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
+_encode = _encoder.encode
 
-_OPEN_SYSTEM = b'{"type":"system","data":'
-_OPEN = {Login: b'{"type":"login","data":', Message: b'{"type":"message","data":'}
+_incremental_utf8 = getincrementaldecoder("utf-8")
+#: A longer line is decoded in pieces, for the text of all of it may take many times as much room.
+_PIECE = 64 * 1024
+
+_OPENING: dict[type[Frame], bytes] = {
+    **dict.fromkeys(SYSTEM, b'{"type":"system","data":'),
+    Login: b'{"type":"login","data":',
+    Message: b'{"type":"message","data":',
+}
 
 
 def encode(frame: Frame) -> bytes:
@@ -36,19 +45,57 @@ def encode(frame: Frame) -> bytes:
 
     @raise ValueError: a string holds a lone surrogate.
     """
-    return _OPEN.get(type(frame), _OPEN_SYSTEM) + _encode(frame) + b"}\n"
+    return _OPENING[type(frame)] + _encode(frame) + b"}\n"
+
+
+def encode_all(frames: Sequence[Frame]) -> bytes:
+    """The lines of all these frames: what L{encode} makes of each of them, one after the other."""
+    openings = {_OPENING[kind] for kind in set(map(type, frames))}
+    if len(openings) != 1 or len(frames) == 1:
+        return b"".join([encode(frame) for frame in frames])
+    (opening,) = openings
+    # Within what is encoded there is no LF: JSON escapes it.
+    lines = _encoder.encode_lines(frames)[:-1].replace(b"\n", b"}\n" + opening)
+    return b"%b%b}\n" % (opening, lines)
 
 
 def decode(line: bytes) -> Frame:
     """The frame on one line; see L{chat.wire.deserialize}."""
     try:
         # msgspec skips what it has no field for without looking at its bytes.
-        line.decode()
+        _check_utf8(line)
         return _decoder.decode(line).data
     except msgspec.ValidationError:
-        return _decode_slowly(line)
+        pass  # let go of it: it quotes what may be all of the line
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error) from None
+    return _decode_slowly(line)
+
+
+def _check_utf8(line: bytes) -> None:
+    """Raise L{UnicodeDecodeError} for what is no UTF-8."""
+    if len(line) <= _PIECE:
+        line.decode()
+        return
+    check = _incremental_utf8().decode
+    for at in range(0, len(line), _PIECE):
+        check(line[at : at + _PIECE], at + _PIECE >= len(line))
+
+
+def decode_front(lines: bytes, most: int) -> tuple[list[Frame], int]:
+    """The frames on these whole lines, up to so many, and how many bytes they took.
+
+    None at all when not each of those lines is a frame: L{decode} tells what is wrong with which.
+    """
+    each = lines.split(b"\n", most)
+    taken = len(lines) - len(each.pop())
+    decode_line = _decoder.decode
+    try:
+        if not lines.isascii():
+            lines[:taken].decode()
+        return [envelope.data for envelope in map(decode_line, each)], taken
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return [], 0
 
 
 def _decode_slowly(line: bytes) -> Frame:
@@ -78,6 +125,8 @@ def _parts(names: Iterable[str], required: Sequence[str] = ()) -> type[msgspec.S
     return msgspec.defstruct("_Parts", [*[(name, msgspec.Raw) for name in required], *optional])
 
 
+#: No type and no keyword takes more bytes, however it is escaped.
+_LONGEST_TAG = 200
 #: No message that a server sends takes fewer bytes.
 _SHORTEST = 40
 #: What may stand in a frame, in its data, in a message or an entry within these, and in why it came back.
@@ -98,14 +147,27 @@ def _tidy(line: bytes) -> msgspec.Raw:
     any: a line costs little more than what it costs to skip it, whatever it is made of.
     """
     fields = _present(_frame.decode(line))
+    _short(fields, "type", "$")
     with suppress(msgspec.ValidationError, KeyError):
         data = _present(_data.decode(fields["data"]))
         fields["data"] = data
         _tidy_reason(data)
-        messages = _within.decode(data["messages"])
-        if len(messages) * _SHORTEST <= len(line):
-            data["messages"] = [_tidy_reason(_present(each)) for each in messages]
-    return msgspec.Raw(_encode(fields))
+        if line.count(b'"recipient"') * _SHORTEST <= len(line):  # which is to say: unless it is escaped
+            messages = _within.decode(data["messages"])
+            if len(messages) * _SHORTEST <= len(line):
+                data["messages"] = [_tidy_reason(_present(each)) for each in messages]
+    said = fields.get("data")
+    if isinstance(said, dict) and bytes(fields.get("type", _NULL)) == b'"system"':
+        _short(said, "keyword", "$.data")
+    tidy = bytearray(len(line))  # a buffer that has to grow becomes half as large again
+    _encoder.encode_into(fields, tidy)
+    return msgspec.Raw(tidy)
+
+
+def _short(fields: dict[str, Any], tag: str, path: str) -> None:
+    """Refuse what is too long for a tag, as the decoder would; but that would quote it, which takes room."""
+    if memoryview(fields.get(tag, b"")).nbytes > _LONGEST_TAG:
+        raise msgspec.ValidationError(f"Invalid value - at `{path}.{tag}`")
 
 
 def _tidy_reason(fields: dict[str, Any]) -> dict[str, Any]:

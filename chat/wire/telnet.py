@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 from chat.errors import FrameTooLarge
 
@@ -28,7 +28,8 @@ AYT_ANSWER = b"\r\n[Yes]\r\n"
 _STOP = re.compile(rb"[\n\xff]|(?<=\r)\x00")
 _STOP_OF_PLAIN = re.compile(rb"\n|(?<=\r)\x00")
 _PAIR = re.compile(rb"\xff.", re.DOTALL)
-_BLANKS = re.compile(rb"(?:\r?\n|\r\x00)+")
+#: What is no part of an empty line.  (A pattern for many empty lines would cost 200 bytes for each.)
+_NOT_BLANK = re.compile(rb"[^\r\n\x00]|\r(?![\n\x00])|(?<!\r)\x00")
 
 
 class Command(NamedTuple):
@@ -104,22 +105,47 @@ class TelnetLines:
                 return self._take_line(at)
             self._searched = at + 1
 
+    def front(self, limit: int, most: int) -> list[str]:
+        """The next lines, up to so many, each with its CR if it has one, as long as they are mere text.
+
+        None when there is anything else among them, which L{next} finds.
+        """
+        raw = self._raw
+        if self.telnet is None or self._skipped >= 0 or self._line:
+            return []
+        end = raw.rfind(b"\n", self._searched) + 1
+        if end > limit:  # then each of these lines is short enough
+            end = raw.rfind(b"\n", 0, limit) + 1
+        try:
+            text = raw[:end].decode()  # commands begin with an octet that UTF-8 does not have
+        except UnicodeDecodeError:
+            return []
+        return [] if "\r\0" in text else text.split("\n", most)[:-1]
+
+    def drop(self, lines: Sequence[str]) -> None:
+        """Use up these lines, which L{front} gave."""
+        del self._raw[: len("\n".join(lines).encode()) + 1]
+        self._searched = 0
+
     def skip_blanks(self) -> None:
         """Use up all the empty lines at the front at once."""
-        found = _BLANKS.match(self._raw)
-        if found is not None and not self._line and self.telnet is not None:
-            del self._raw[: found.end()]
-            self._searched = 0
+        if self._line or self.telnet is None:
+            return
+        found = _NOT_BLANK.search(self._raw)
+        del self._raw[: len(self._raw) if found is None else found.start()]
+        self._searched = 0
 
     def _take_line(self, at: int) -> bytes:
-        line = self._line + self._raw[:at]
+        line = self._line
+        line += memoryview(self._raw)[:at]
         del self._raw[: at + 1]
-        self._line.clear()
         self._searched = 0
         by_cr = line.endswith(b"\r")
         if self.telnet is None:
             self.telnet = by_cr
-        return bytes(line[:-1] if by_cr else line)
+        taken = bytes(memoryview(line)[: len(line) - by_cr])
+        line.clear()
+        return taken
 
     def _command_size(self, at: int) -> int:
         """The bytes of the command at this offset; 1: it is none, but an octet of the line."""

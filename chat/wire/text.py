@@ -7,11 +7,12 @@ a prompt waits, it is shown on lines of its own and the prompt is repeated.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Any, Callable, Sequence
 
 from chat.errors import FatalError
 from chat.messages import (
+    LOGIN_FRAME_BYTES,
     READ_IDS,
     Accepted,
     AccountDeleted,
@@ -26,7 +27,9 @@ from chat.messages import (
     Frame,
     Incoming,
     Listing,
+    LoggedOut,
     Login,
+    Logout,
     Message,
     Messages,
     NewPassword,
@@ -36,6 +39,7 @@ from chat.messages import (
     Quit,
     Read,
     Received,
+    TokenIssued,
     Username,
     Version,
     Welcome,
@@ -89,14 +93,15 @@ class TextTranslator:
         self._used = 0  # lines and commands since frames were last taken
         self._unread = 0  # own prompts that are not printed yet
         self._early = 0  # the first so many of those are answered already
-        self._sent_to: dict[int, str] = {}
+        self._sent_to: OrderedDict[int, str] = OrderedDict()
+        self.more = False
 
     # --- from the person ---
 
     @property
     def buffered(self) -> int:
-        """How many bytes wait to become frames."""
-        return self._lines.buffered
+        """How many bytes wait to become frames; a frame that is due without any counts as one."""
+        return self._lines.buffered + len(self._ready) + len(self._shown.lost)
 
     def feed(self, data: bytes) -> None:
         """Add what just arrived."""
@@ -104,14 +109,36 @@ class TextTranslator:
 
     def take(self, limit: int) -> list[Incoming]:
         """See L{chat.wire.translator.Translator.take}."""
-        frames: list[Incoming] = []
-        self._used = 0
+        frames = self._take_letters(limit)
+        self._used = len(frames)
         while max(len(frames), self._used) < FRAMES_AT_ONCE and (frame := self.next(limit)) is not None:
             frames.append(frame)
-        if self._used >= FRAMES_AT_ONCE and not self._held:
-            # Lines that ask for nothing take their time, too: let the others have their turn.
-            frames += [_NOTHING_TO_SAY] * (FRAMES_AT_ONCE - len(frames))
+        # Lines that ask for nothing take their time, too.
+        self.more = max(len(frames), self._used) >= FRAMES_AT_ONCE
         return frames
+
+    def _take_letters(self, limit: int) -> list[Incoming]:
+        """The messages that the lines at the front send, up to the first line that does something else.
+
+        L{next} would find the same, one by one.
+        """
+        commands = self._commands
+        something_first = self._held or self._ready or self._shown.lost or commands.dialog is not None
+        if something_first or not self._logged_in:
+            return []
+        lines = self._lines.front(limit, FRAMES_AT_ONCE)
+        letters: list[Incoming] = []
+        for line in lines:
+            letter = commands.letter(line[:-1] if line.endswith("\r") else line)
+            if letter is None:
+                break
+            letters.append(letter)
+            self._asked.append(Asked(recipient=letter.recipient))
+        if letters:
+            self._lines.drop(lines[: len(letters)])
+            if ids := self._shown.line_typed():
+                letters.insert(0, Received(ids=ids))
+        return letters
 
     def next(self, limit: int) -> Incoming | None:
         """See L{chat.wire.translator.Translator.next}."""
@@ -188,11 +215,12 @@ class TextTranslator:
 
     def _hand_in(self, steps: list[Step]) -> None:
         """Let the session have these, and remember what they were about."""
-        for incoming, asked in steps:
+        for step in steps:
+            incoming, asked = step.incoming, step.asked
             self._ready.append(incoming)
             if asked is not None and self._logged_in:
                 self._asked.append(asked)
-            if isinstance(incoming, (Login, DeleteAccount, Quit)):
+            if isinstance(incoming, (Login, Logout, DeleteAccount, Quit)):
                 self._held = True
             elif isinstance(incoming, Answer) and isinstance(incoming.frame, Ask):
                 self._unread += 1
@@ -226,7 +254,7 @@ class TextTranslator:
         self._await(NEW_PASSWORD)
 
     def _await(self, prompt: Ask) -> None:
-        self._login.prompted(prompt)
+        prompt = self._login.prompted(prompt)
         self._held = False
         self._paper.ask(prompt, False)
 
@@ -252,7 +280,7 @@ class TextTranslator:
         recipient = self._answered().recipient
         self._paper.say([words.fate(frame.id, recipient, frame.state)])
         if len(self._sent_to) == _REMEMBERED:
-            del self._sent_to[next(iter(self._sent_to))]
+            self._sent_to.popitem(last=False)
         self._sent_to[frame.id] = recipient
 
     def _delivered(self, frame: Delivered) -> None:
@@ -287,11 +315,18 @@ class TextTranslator:
             self._commands.heard = frame.sender
 
     def _account_deleted(self, frame: AccountDeleted) -> None:
+        self._leave("Your account is deleted.")
+
+    def _logged_out(self, frame: LoggedOut) -> None:
+        self._leave(words.LOGGED_OUT)
+
+    def _leave(self, last: str) -> None:
+        """Back to the login, after this."""
         self._answered()
         self._logged_in = False
         self._shown.forget()
         self._sent_to.clear()
-        self._paper.say(["Your account is deleted."])
+        self._paper.say([last])
 
     def _pong(self, frame: Pong) -> None:
         self._answered()
@@ -305,6 +340,10 @@ class TextTranslator:
     def _password_changed(self, frame: PasswordChanged) -> None:
         self._answered()
         self._paper.say(["Your password is changed."])
+
+    def _token_issued(self, frame: TokenIssued) -> None:
+        self._answered()
+        self._paper.say(words.token(frame))
 
     def _said(self, frame: Said) -> None:
         self._paper.say(frame.lines)
@@ -324,7 +363,12 @@ class TextTranslator:
 
 
 def _edited(text: str) -> str:
-    """What is left of a hidden line whose client leaves it to the server to rub out."""
+    """What is left of a hidden line whose client leaves it to the server to rub out.
+
+    Nobody types one that is longer than the lines of a login; it is no password, either.
+    """
+    if len(text) > LOGIN_FRAME_BYTES:
+        return text
     kept: list[str] = []
     for character in text:
         if character not in "\b\x7f":
@@ -354,6 +398,8 @@ _RENDER: dict[type[Frame], Callable[[TextTranslator, Any], None]] = {
     Pong: TextTranslator._pong,
     Bye: TextTranslator._bye,
     PasswordChanged: TextTranslator._password_changed,
+    TokenIssued: TextTranslator._token_issued,
+    LoggedOut: TextTranslator._logged_out,
     Said: TextTranslator._said,
     Ask: TextTranslator._ask,
     Octets: TextTranslator._octets,

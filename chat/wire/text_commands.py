@@ -6,7 +6,9 @@ generator that is sent the lines and yields what to say before the next one.
 
 from __future__ import annotations
 
-from typing import Callable, Generator, NamedTuple, Union
+from typing import Callable, Generator, Union
+
+from msgspec import Struct
 
 from chat.errors import Code
 from chat.messages import (
@@ -19,17 +21,19 @@ from chat.messages import (
     Frame,
     Incoming,
     List,
+    Logout,
     Message,
     Ping,
     Quit,
     Read,
+    Token,
 )
-from chat.wire.text_words import HELP, NOTHING, Ask, Asked, Said, visible
+from chat.wire.text_words import HELP, NOTHING, Ask, Asked, Said, beginning, visible
 
 _LARGEST_ID = 2**63 - 1
 
 
-class Step(NamedTuple):
+class Step(Struct, frozen=True):
     """One thing to hand to the session; C{asked} where an answer comes back for it."""
 
     incoming: Incoming
@@ -79,6 +83,7 @@ def ask(prompt: Ask, *before: Step) -> Generator[list[Step], Union[str, None], s
 
 
 PASSWORD = Ask(prompt="Password: ", hidden=True)
+TOKEN = Ask(prompt="Token: ", hidden=True)
 NEW_PASSWORD = Ask(prompt="New password: ", hidden=True)
 AGAIN = Ask(prompt="Again: ", hidden=True)
 
@@ -116,13 +121,27 @@ class Commands:
             return self._go_on(self.dialog, line)
         if line is None:
             return [not_utf8()]
+        message = self.letter(line)
+        if message is not None:
+            return [request(message, Asked(recipient=message.recipient))]
         if line.startswith("/") and not line.startswith("//"):
             return self._command(line)
         if not line.strip():
             return []
-        if not self.correspondent:
-            return [say("Not sent: nobody is chosen yet. Type /to NAME first; /help explains.")]
-        return self._send(self.correspondent, line[1:] if line.startswith("//") else line)
+        return [say("Not sent: nobody is chosen yet. Type /to NAME first; /help explains.")]
+
+    def letter(self, line: str) -> Message | None:
+        """What this line sends, outside a dialog, if it sends something."""
+        if line.startswith("/") and not line.startswith("//"):
+            words = line.split(None, 2)
+            if len(words) < 3 or words[0].lower() != "/to":
+                return None
+            _, self.correspondent, text = words
+        elif not self.correspondent or not line.strip():
+            return None
+        else:
+            text = line[1:] if line.startswith("//") else line
+        return Message(recipient=self.correspondent, body=text, receipt=self._receipts)
 
     def interrupted(self) -> list[Step]:
         """The dialog is given up."""
@@ -145,9 +164,9 @@ class Commands:
 
     def _command(self, line: str) -> list[Step]:
         name, *rest = line.split(None, 1)
-        command = _COMMANDS.get(name.lower())
+        command = _COMMANDS.get(name[:20].lower())
         if command is None:
-            return [say(f"There is no command {visible(name)}; /help lists them all.")]
+            return [say(f"There is no command {beginning(name)}; /help lists them all.")]
         return command(self, rest[0] if rest else "")
 
     def _send(self, recipient: str, body: str, subject: str | None = None) -> list[Step]:
@@ -158,14 +177,11 @@ class Commands:
     # --- writing ---
 
     def _to(self, rest: str) -> list[Step]:
-        name, *text = rest.split(None, 1) or [""]
-        if text:
-            return self._send(name, text[0])
-        if name:
+        if name := rest.strip():
             self.correspondent = name
         elif not self.correspondent:
             return [say("Nobody is chosen yet. To choose: /to NAME")]
-        return [say(f"What you type now goes to {visible(self.correspondent)}.")]
+        return [say(f"What you type now goes to {beginning(self.correspondent)}.")]
 
     def _reply(self, text: str) -> list[Step]:
         if not self.heard:
@@ -184,7 +200,8 @@ class Commands:
         subject = yield from ask(
             Ask(prompt="Subject: "),
             say(
-                f"A message to {visible(recipient)}. /cancel gives up. Type its subject, or nothing for none."
+                f"A message to {beginning(recipient)}. /cancel gives up."
+                " Type its subject, or nothing for none."
             ),
         )
         steps = [
@@ -278,6 +295,14 @@ class Commands:
         password = yield from ask(PASSWORD, say(warning))
         return [request(DeleteAccount(password=password))]
 
+    def _token(self, rest: str) -> list[Step]:
+        return [request(Token())]
+
+    def _log_out(self, rest: str) -> list[Step]:
+        if rest.strip().lower() not in ("", "all"):
+            return [say("To log out: /logout, or /logout all to revoke every token of yours")]
+        return [request(Logout(all=bool(rest.strip())))]
+
     def _ping(self, rest: str) -> list[Step]:
         return [request(Ping())]
 
@@ -304,6 +329,8 @@ _COMMANDS: dict[str, Callable[[Commands, str], list[Step]]] = {
     "/receipts": Commands._set_receipts,
     "/passwd": Commands._passwd,
     "/delete-account": Commands._delete_account,
+    "/token": Commands._token,
+    "/logout": Commands._log_out,
     "/ping": Commands._ping,
     "/quit": Commands._quit,
     "/cancel": Commands._cancel,

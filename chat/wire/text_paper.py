@@ -23,20 +23,28 @@ class Paper:
         self._lines = lines
         self._options = options
         self._out = bytearray()
+        self._said: list[str] = []  # lines that come behind it
         self.prompt: Ask | None = None
         self._cut = False  # the prompt was cut off by something else, and is to be repeated
         self._owed = False  # the line end that the client did not echo
 
     def say(self, lines: Sequence[str]) -> None:
-        """Print lines of their own."""
-        if self.prompt is None:
-            self.send(self._options.show())
-        self._end_line()
-        end = self._line_end
-        self._out += "".join([line + end for line in lines]).encode()
+        """Print lines of their own; one may hold line ends itself."""
+        if not self._said:
+            if self.prompt is None:
+                self.send(self._options.show())
+            self._end_line()
+        self._said += lines
+
+    def _print(self) -> None:
+        if self._said:
+            text = "\n".join(self._said) + "\n"
+            self._said.clear()
+            self._out += (text.replace("\n", "\r\n") if self._lines.telnet else text).encode()
 
     def ask(self, prompt: Ask, answered: bool) -> None:
         """Print a prompt; one that was answered before it could be read gets a line of its own."""
+        self._print()
         self._end_line()
         if self._lines.telnet:
             self.send(self._options.binary())
@@ -50,6 +58,7 @@ class Paper:
 
     def send(self, octets: bytes) -> None:
         """Send what is no text."""
+        self._print()
         self._out += octets
 
     def typed(self) -> None:
@@ -64,6 +73,7 @@ class Paper:
             self.prompt = None
             self.ask(prompt, False)
         self._cut = False
+        self._print()
         taken = bytes(self._out)
         self._out.clear()
         return taken

@@ -8,9 +8,13 @@ Every line can be understood alone, as a screen reader speaks it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from functools import lru_cache
+from typing import Iterable
 
-from chat.messages import Deleted, Entry, Failed, Frame, Listing, Message
+from msgspec import Struct
+
+from chat.messages import Deleted, Entry, Failed, Frame, Listing, Message, TokenIssued
 
 #: C0, DEL and C1 controls; line and paragraph separators; all characters that are
 #: invisible or change the order of what follows (Default_Ignorable_Code_Point, but
@@ -53,6 +57,30 @@ _SPELLED |= {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "
 #: The same for a text whose line ends are kept.
 _SPELLED_IN_LINES = {code: spelled for code, spelled in _SPELLED.items() if code != ord("\n")}
 
+#: So many characters of a name or a command are repeated to the one who typed it.
+_LONGEST = 100
+
+
+def _any_of(codes: Iterable[int]) -> re.Pattern[str]:
+    """A pattern for any of these characters, as ranges: of thousands by themselves, each would be tried."""
+    pattern = ""
+    last = -2
+    for code in sorted(codes):
+        if code == last + 1:
+            pattern = f"{pattern[:-10]}\\U{code:08x}"
+        else:
+            pattern += f"\\U{code:08x}-\\U{code:08x}"
+        last = code
+    return re.compile(f"[{pattern}]")
+
+
+#: Any of them, and any that must be spelled out in a text whose line ends are kept.
+_STEERS = _any_of(_SPELLED)
+_STEERS_IN_LINES = _any_of(_SPELLED_IN_LINES)
+#: The characters of ASCII that stand for themselves, on one line and on several.
+_PLAIN = bytes(code for code in range(0x80) if code not in _SPELLED)
+_PLAIN_IN_LINES = _PLAIN + b"\n"
+
 _FATES = {
     "waiting": "waiting",
     "delivered": "delivered",
@@ -76,6 +104,8 @@ HELP = (
     "  /status N         what became of message N, which you sent",
     "  /receipts on|off  tell me, or do not, when what I send is delivered",
     "  /passwd           change your password",
+    "  /token            get a token that can be used in place of your password",
+    "  /logout [all]     log out and revoke this login's tokens, or all of yours",
     "  /delete-account   delete your account",
     "  /ping             ask whether the server is there",
     "  /quit             leave; what comes meanwhile waits for you",
@@ -84,7 +114,7 @@ HELP = (
 )
 
 
-class Asked(NamedTuple):
+class Asked(Struct, frozen=True, gc=False):
     """What a request was about, so that its answer can be put in words.
 
     @ivar recipient: of a message.
@@ -108,16 +138,29 @@ def visible(text: str) -> str:
 
     A backslash is doubled, so that nothing else can look like that spelling.
     """
-    return text.translate(_SPELLED)
+    return text if _harmless(text, _PLAIN, _STEERS) else text.translate(_SPELLED)
 
 
+def _harmless(text: str, plain: bytes, steers: re.Pattern[str]) -> bool:
+    """Whether all of a text can be shown as it is: nearly always, and soon found out."""
+    if text.isascii():
+        return not text.encode().translate(None, plain)
+    return steers.search(text) is None
+
+
+def beginning(text: str) -> str:
+    """Of what the reader typed, as much as a name or a command may have, visible."""
+    return visible(text) if len(text) <= _LONGEST else f"{visible(text[:_LONGEST])}..."
+
+
+@lru_cache(maxsize=64)  # what arrives together has the same time
 def moment(time: str) -> str:
     """A L{chat.messages.Time} for a reader: date, time to the second, UTC."""
     return f"{time[:10]} {time[11:19]} UTC"
 
 
 def message(frame: Message, me: str, *, again: bool = False) -> list[str]:
-    """A message that is shown: a line that says whose, when and what about, then the body.
+    """A message that is shown: a line that says whose, when and what about, then the body's lines, in one.
 
     @param me: the name of the account that is shown it.
     @param again: it may have been shown before.
@@ -138,11 +181,12 @@ def message(frame: Message, me: str, *, again: bool = False) -> list[str]:
 
 
 def _marked(body: str) -> list[str]:
-    """The lines of a body, visible and marked; one pass over all, for there may be 65,536 of them."""
+    """The lines of a body, visible and marked; all in one text, for there may be 65,536 of them."""
     if not body:
         return []
-    lines = body.replace("\r\n", "\n").translate(_SPELLED_IN_LINES).split("\n")
-    return [f"| {line}" for line in lines]
+    if not _harmless(body, _PLAIN_IN_LINES, _STEERS_IN_LINES):
+        body = body.replace("\r\n", "\n").translate(_SPELLED_IN_LINES)
+    return ["| " + body.replace("\n", "\n| ")]
 
 
 def _subject(subject: str | None) -> str:
@@ -181,7 +225,7 @@ def _numbered(ids: list[int]) -> str:
 
 def failed(frame: Failed, asked: Asked) -> str:
     """A refusal, what it refused, and when to try again."""
-    what = f"Not sent to {visible(asked.recipient)}" if asked.recipient else "Failed"
+    what = f"Not sent to {beginning(asked.recipient)}" if asked.recipient else "Failed"
     later = ""
     if frame.seconds is not None:
         later = f" Try again in {frame.seconds} second{'s' * (frame.seconds != 1)}."
@@ -225,6 +269,18 @@ def _status(frame: Listing, number: int) -> str:
             why = f"{_fate(entry.state)}: {visible(back.note)} ({visible(back.code)})"
             return f"Message {number} to {visible(back.recipient)}: {why}"
     return f"You have sent no message {number}."
+
+
+#: The answer to C{/logout}.
+LOGGED_OUT = "You are logged out."
+
+
+def token(frame: TokenIssued) -> list[str]:
+    """A token, and what can be done with it."""
+    return [
+        f"Token, until {moment(frame.expires)}: {visible(frame.value)}",
+        "Whoever has it can log in as you: in place of the user name, type /token NAME.",
+    ]
 
 
 def waiting(count: int) -> str:

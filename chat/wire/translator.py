@@ -10,14 +10,23 @@ from typing import Protocol, Sequence
 
 from chat.errors import BadFrame, FatalError, Refusal
 from chat.messages import Answer, Failed, Fatal, Frame, Incoming
-from chat.wire import Codec, decoder, encoder, framing
+from chat.wire import Codec, coding, framing
 
-#: A connection that brings so many frames at once lets the others have their turn before it goes on.
+#: A connection that brings so many frames at once lets the others have their turn before it goes on;
+#: one that brings so much to be refused, which costs many times as much, sooner.
 FRAMES_AT_ONCE = 1000
+REFUSALS_AT_ONCE = 200
+#: More than this only gathers for one long frame, for a transport brings 64 KiB at once.
+LONG_BYTES = 128 * 1024
 
 
 class Translator(Protocol):
-    """One connection's way of talking."""
+    """One connection's way of talking.
+
+    @ivar more: whether the last L{take} ended only to let other connections have their turn.
+    """
+
+    more: bool
 
     def feed(self, data: bytes) -> None:
         """Add what just arrived."""
@@ -31,10 +40,10 @@ class Translator(Protocol):
         @param limit: the most bytes a frame may have now.
         """
 
-    def take(self, limit: int) -> list[Incoming]:
-        """The frames that are whole; nothing follows an L{Answer} with a L{Fatal}.
+    def take(self, limit: int) -> Sequence[Incoming]:
+        """Frames that are whole; nothing follows an L{Answer} with a L{Fatal}.
 
-        When these are L{FRAMES_AT_ONCE} or more, there may be more still.
+        When there are none and C{more} is false, no frame is whole.
         """
 
     def render(self, frames: Sequence[Frame]) -> bytes:
@@ -42,16 +51,16 @@ class Translator(Protocol):
 
     @property
     def buffered(self) -> int:
-        """How many bytes wait to become frames."""
+        """How many bytes wait to become frames; 0 only when L{next} has none."""
 
 
 class FrameTranslator:
     """For programs: each frame as it is, in one codec."""
 
     def __init__(self, codec: Codec) -> None:
-        self._encode = encoder(codec)
-        self._decode = decoder(codec)
+        self._coding = coding(codec)
         self._framing = framing(codec)
+        self.more = False
 
     @property
     def buffered(self) -> int:
@@ -66,28 +75,41 @@ class FrameTranslator:
         """See L{Translator.next}."""
         try:
             wire = self._framing.next(limit)
-            return None if wire is None else self._decode(wire)
+            return None if wire is None else self._coding.decode(wire)
         except (BadFrame, FatalError) as error:
             return refuse(error)
 
-    def take(self, limit: int) -> list[Incoming]:
+    def take(self, limit: int) -> Sequence[Incoming]:
         """See L{Translator.take}."""
+        framing = self._framing
+        # A long frame is taken alone: with others it would be copied once more.
+        front = framing.front(limit) if framing.buffered <= LONG_BYTES else b""
+        frames, size = self._coding.decode_front(front, FRAMES_AT_ONCE)
+        if not frames:
+            return self._take_each(limit)
+        framing.drop(size)
+        self.more = len(frames) == FRAMES_AT_ONCE
+        return frames
+
+    def _take_each(self, limit: int) -> list[Incoming]:
+        """L{take} where there is something to be refused, or nothing that is whole."""
         frames: list[Incoming] = []
-        decode = self._decode
-        try:
-            for wire in self._framing.take(limit):
-                try:
-                    frames.append(decode(wire))
-                except BadFrame as error:
-                    frames.append(refuse(error))
-        except FatalError as error:
-            frames.append(refuse(error))
+        refused = 0
+        while (frame := self.next(limit)) is not None:
+            frames.append(frame)
+            if isinstance(frame, Answer):
+                refused += 1
+                if isinstance(frame.frame, Fatal):
+                    break
+            if len(frames) == FRAMES_AT_ONCE or refused == REFUSALS_AT_ONCE:
+                self.more = True
+                return frames
+        self.more = False
         return frames
 
     def render(self, frames: Sequence[Frame]) -> bytes:
         """See L{Translator.render}."""
-        encode = self._encode
-        return b"".join([encode(frame) for frame in frames])
+        return self._coding.encode_all(frames)
 
 
 def refuse(error: Refusal | FatalError) -> Answer:
