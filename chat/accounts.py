@@ -1,11 +1,14 @@
-"""The rules of names, passwords, sign-up and deletion."""
+"""The rules of names, passwords, tokens, sign-up and deletion."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import re
+import secrets
+import sys
+from contextlib import contextmanager, suppress
 from enum import Enum
 from functools import lru_cache
-from typing import Awaitable, Callable, Protocol, Sequence
+from typing import Awaitable, Callable, Iterator, NamedTuple, Protocol, Sequence
 
 from precis_i18n import get_profile
 
@@ -17,7 +20,10 @@ from chat.ports import PasswordStore, UserStore
 NAME_BYTES = 64
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 1024
+#: How many random bytes a token has: too many to be guessed, ever.
+TOKEN_BYTES = 32
 
+_PLAIN = re.compile("[!-~]+")
 _username = get_profile("UsernameCaseMapped")
 _opaque = get_profile("OpaqueString")
 
@@ -27,6 +33,26 @@ class Registration(str, Enum):
 
     OPEN = "open"  # anyone who can reach a door
     CLOSED = "closed"  # nobody; known and unknown names are answered alike
+
+
+class Admission(NamedTuple):
+    """How somebody came to be an account's user.
+
+    @ivar since: how often passwords had been changed before the proof was given.
+    @ivar token: the number of the token that was shown instead of the password.
+    """
+
+    account: Account
+    since: int
+    token: int | None = None
+
+
+class Issued(NamedTuple):
+    """A new token: the secret, its number, and when it ends in milliseconds since 1970-01-01 UTC."""
+
+    value: str
+    number: int
+    expires: int
 
 
 class Returns(Protocol):
@@ -62,6 +88,9 @@ def address(text: str) -> str | None:
 
 @lru_cache(maxsize=16384)
 def _prepared(text: str) -> str | None:
+    if text.isascii():
+        # The profile allows what is printable, and changes nothing but case: a fortieth of its work.
+        return text.lower() if 1 <= len(text) <= NAME_BYTES and _PLAIN.fullmatch(text) else None
     try:
         name: str = _username.enforce(text)
         fits = 1 <= len(name.encode()) <= NAME_BYTES
@@ -117,6 +146,10 @@ class Accounts:
         self._directory = directory
         self._pause = pause
         self.registration = registration
+        # How often passwords were changed, and the tokens of an account revoked, since the start;
+        # and which of these was the account's last.
+        self._changes = 0
+        self._last_change: dict[int, int] = {}
         # Sign-ups that failed when there was no room even to undo them, by name.
         self._left_over: dict[str, Account] = {}
 
@@ -162,32 +195,100 @@ class Accounts:
         await self._users.abandon(account)
         self._left_over.pop(account.name, None)
 
-    async def log_in(self, name: str, password: str) -> Account:
-        """The account of this prepared name, if this is its password.
+    async def log_in(self, name: str, password: str) -> Admission:
+        """Admit to the account of this prepared name, if this is its password.
 
         @raise chat.errors.Refusal: C{wrong-password}, in the same time whether the
             name is known or not; C{slow-down}.
         """
+        since = self._changes
         account = await self._users.find(name)
         await self._check(account, password)
         assert account is not None
         # Hashing takes a while: the account may have gone meanwhile.
         if await self._users.find(name) != account:
             raise _wrong()
-        return account
+        return Admission(account, since)
 
-    async def change_password(self, account: Account, password: str, new: str) -> None:
-        """Replace the password.
+    async def resume(self, name: str, token: str) -> Admission:
+        """Admit to the account of this prepared name, if this is a token of it that is in force.
+
+        It costs no hashing and writes nothing.
+
+        @raise chat.errors.Refusal: C{wrong-token}, with the same work and in the same
+            words whether the name is known or not.
+        """
+        since = self._changes
+        # A lone surrogate, which a token has not, must not matter here.
+        grant = await self._passwords.bearer(token.encode(errors="replace"))
+        # The name last, and nothing awaited after it: see log_in.
+        account = await self._users.find(name)
+        if grant is None or account is None or grant.account != account.id:
+            raise Refusal(
+                Code.WRONG_TOKEN,
+                "This token is not, or no longer, one of that account. Log in with the password.",
+            )
+        return Admission(account, since, grant.number)
+
+    async def issue(self, admission: Admission) -> Issued:
+        """A new token for somebody who was admitted.
+
+        @raise chat.errors.Refusal: C{bad-state}, the password was changed since then: whoever
+            was admitted with the old one stays, but is not to come back; C{storage-full}.
+        @raise FatalError: C{account-gone}, another session has deleted the account meanwhile.
+        """
+        account = admission.account.id
+        if self._last_change.get(account, 0) > admission.since:
+            raise Refusal(
+                Code.BAD_STATE,
+                "The password was changed, or all tokens were revoked, after this login."
+                " Log in again to be given a token.",
+            )
+        value = secrets.token_urlsafe(TOKEN_BYTES)
+        grant = await self._passwords.issue(account, value.encode())
+        if grant is None:
+            raise _gone()
+        return Issued(value, grant.number, grant.expires)
+
+    async def revoke(self, account: Account, numbers: Sequence[int] | None) -> None:
+        """Revoke these tokens of the account; C{None}: all, and no present session is given a new one.
+
+        @raise chat.errors.Refusal: C{storage-full}.
+        """
+        if numbers is None:
+            with self._change(account):
+                await self._passwords.revoke(account.id, None)
+        elif numbers:
+            await self._passwords.revoke(account.id, numbers)
+
+    @contextmanager
+    def _change(self, account: Account) -> Iterator[None]:
+        """From the beginning of this, nobody is given a token who was admitted before its end.
+
+        Otherwise somebody who knows the old password could make it last.
+        """
+        self._last_change[account.id] = sys.maxsize
+        try:
+            yield
+        finally:
+            self._changes += 1
+            self._last_change[account.id] = self._changes
+
+    async def change_password(self, account: Account, password: str, new: str) -> Admission:
+        """Replace the password, and revoke all tokens of the account; admits who has done it.
 
         @raise chat.errors.Refusal: C{bad-password}, C{wrong-password}, C{slow-down}, C{storage-full}.
         @raise FatalError: C{account-gone}, another session has deleted the account meanwhile.
         """
         chosen = new_password(new)
         await self._check(account, password)
-        await self._passwords.set(account.id, chosen)
+        with self._change(account):
+            await self._passwords.set(account.id, chosen)
+        since = self._changes
         if await self._users.find(account.name) != account:
             await self._passwords.remove(account.id)
             raise _gone()
+        return Admission(account, since)
 
     async def delete(self, account: Account, password: str, session: Resident) -> None:
         """Delete the account: its waiting messages turn round, its name becomes reserved.

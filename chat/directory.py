@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, Sequence
 
-from chat.ledger import Letter
+from chat.ledger import Arrival
 from chat.messages import Delivered
 
 
@@ -15,7 +15,7 @@ class Resident(Protocol):
     def live(self) -> bool:
         """Whether it is shown a message the moment it is committed."""
 
-    def push(self, letters: Sequence[Letter]) -> None:
+    def push(self, arrivals: Sequence[Arrival]) -> None:
         """These have just been committed to its mailbox."""
 
     def more(self) -> None:
@@ -53,4 +53,7 @@ class Directory:
 
     def live(self, account: int) -> bool:
         """Whether a message committed now is shown to the account at once. May be asked in any thread."""
-        return any(session.live for session in self._sessions.get(account, ()))
+        for session in self._sessions.get(account, ()):  # noqa: SIM110 - asked for every recipient
+            if session.live:
+                return True
+        return False

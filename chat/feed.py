@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from chat.ledger import Account, Letter
-from chat.mailroom import Mailroom, show
+from chat.ledger import Account, Arrival
+from chat.mailroom import Mailroom
 from chat.ports import Peer
 
 
@@ -54,12 +54,12 @@ class Feed:
         """
         return not (self._more or self._reading or self._stopped)
 
-    def push(self, letters: Sequence[Letter]) -> None:
+    def push(self, arrivals: Sequence[Arrival]) -> None:
         """These have just been committed to the mailbox."""
         if not self.live:
             self._more = True
             return
-        self._show(letters)
+        self._show(arrivals)
         if self._peer.paused:
             self.live = False
 
@@ -87,21 +87,17 @@ class Feed:
     async def _read(self) -> None:
         while self._more and not self._peer.paused:
             self._more = False
-            letters, more = await self._mailroom.waiting(self._account, self._position)
+            page, more = await self._mailroom.waiting(self._account, self._position, self._offered)
             if self._stopped:  # while the store was reading: the peer may be somebody else by now
                 return
             if more:
                 self._more = True
-            self._show(letters)
+            self._show(page)
         self._reading = False
         self.drained()
 
-    def _show(self, letters: Sequence[Letter]) -> None:
-        position = self._position
-        offered = self._offered
-        fresh = [
-            show(letter, again=letter.position <= offered) for letter in letters if letter.position > position
-        ]
-        if fresh:
-            self._position = letters[-1].position
-            self._peer.send(fresh)
+    def _show(self, arrivals: Sequence[Arrival]) -> None:
+        shown = self._position
+        if arrivals and arrivals[-1][0] > shown:
+            self._position = arrivals[-1][0]
+            self._peer.send([message for position, message in arrivals if position > shown])

@@ -10,6 +10,8 @@ from typing import NamedTuple, Optional
 
 from msgspec import Struct
 
+from chat.messages import Message
+
 
 class State(IntEnum):
     """The state of an accepted message, as C{ledger.state} holds it.
@@ -47,12 +49,12 @@ def fate(state: int, code: str | None) -> str:
 
     What a recipient does with a delivered message is not the sender's to know.
     """
+    if code is None and state == 0:  # as nearly always where speed matters
+        return "waiting"
     if state == State.DEAD:
         return "dead"
     if code is not None:
         return "returned"
-    if state == State.WAITING:
-        return "waiting"
     return "recalled" if state == State.RECALLED else "delivered"
 
 
@@ -108,7 +110,7 @@ class Acceptance(Struct, frozen=True, gc=False):
     fresh: bool
 
 
-class Letter(NamedTuple):
+class Letter(Struct, frozen=True, gc=False):
     """A message in a mailbox, whole."""
 
     id: int
@@ -122,6 +124,10 @@ class Letter(NamedTuple):
     subject: Optional[str]
     body: str
     own: bool  # in the mailbox of the one who asks (not: sent by them, seen in the sent box)
+
+
+#: What a mailbox got: its position there, and the message as it is shown.
+Arrival = tuple[int, Message]
 
 
 class Line(NamedTuple):

@@ -12,7 +12,18 @@ from typing import Callable, Iterable, Optional, Sequence, Union
 from chat.accounts import address
 from chat.directory import Directory, Resident
 from chat.errors import Code, FatalError, Refusal
-from chat.ledger import Acceptance, Account, Confirmation, Draft, Letter, Line, Mailbox, fate, standing
+from chat.ledger import (
+    Acceptance,
+    Account,
+    Arrival,
+    Confirmation,
+    Draft,
+    Letter,
+    Line,
+    Mailbox,
+    fate,
+    standing,
+)
 from chat.messages import (
     BODY_BYTES,
     READ_IDS,
@@ -127,33 +138,40 @@ class Mailroom:
     ) -> None:
         remaining = iter(outcomes)
         answers: list[Frame] = []
-        arrivals: dict[int, list[Letter]] = {}
-        online = self._directory.sessions
+        arrivals: dict[int, list[Arrival]] = {}
         for each in prepared:
             if isinstance(each, Refusal):
                 answers.append(failed(each))
                 continue
             outcome = next(remaining)
             if isinstance(outcome, Acceptance):
-                answers.append(
-                    Accepted(
-                        ref=each.ref,
-                        id=outcome.id,
-                        time=rfc3339(outcome.time),
-                        state=fate(outcome.state, outcome.code),
+                id, code = outcome.id, outcome.code
+                time = rfc3339(outcome.time)
+                answers.append(Accepted(ref=each.ref, id=id, time=time, state=fate(outcome.state, code)))
+                if outcome.fresh:
+                    message = Message(
+                        id=id,
+                        sender=sender.name,
+                        recipient=each.addressee if code is None else sender.name,
+                        time=time,
+                        subject=each.subject,
+                        body=each.body,
+                        returned=None if code is None else _returned(code, each.addressee),
                     )
-                )
-                if outcome.fresh and online(outcome.mailbox):
-                    arrivals.setdefault(outcome.mailbox, []).append(_letter(sender, each, outcome))
+                    arrived = arrivals.get(outcome.mailbox)
+                    if arrived is None:
+                        arrivals[outcome.mailbox] = [(outcome.position, message)]
+                    else:
+                        arrived.append((outcome.position, message))
             elif outcome is None:
                 answers.append(gone())
                 break
             else:
                 answers.append(failed(outcome))
         answer(answers)
-        for account, letters in arrivals.items():
-            for session in online(account):
-                session.push(letters)
+        for account, messages in arrivals.items():
+            for session in self._directory.sessions(account):
+                session.push(messages)
 
     # --- receipts ---
 
@@ -168,21 +186,19 @@ class Mailroom:
 
         C{done} is called once, when it is on disk; C{broken} as in L{accept}.
         """
-        left = 0
-
-        def confirmed(confirmations: Sequence[Confirmation]) -> None:
-            nonlocal left
-            left -= 1
-            self._confirmed(confirmations)
-            if not left:
-                done()
-
-        pieces = [ids[at : at + CONFIRMED_AT_ONCE] for at in range(0, len(ids), CONFIRMED_AT_ONCE)] or [ids]
-        left = len(pieces)
+        pieces = [ids]
+        if len(ids) > CONFIRMED_AT_ONCE:
+            pieces = [ids[at : at + CONFIRMED_AT_ONCE] for at in range(0, len(ids), CONFIRMED_AT_ONCE)]
+            # Not when the last one is done: one that finds no room waits, and those behind it do not.
+            done = _after(len(pieces), done)
         for piece in pieces:
-            self._store.confirm(account.id, piece, confirmed, broken)
+            self._store.confirm(account.id, piece, partial(self._confirmed, done), broken)
 
-    def _confirmed(self, confirmations: Sequence[Confirmation]) -> None:
+    def _confirmed(self, done: Callable[[], None], confirmations: Sequence[Confirmation]) -> None:
+        self._tell_senders(confirmations)
+        done()
+
+    def _tell_senders(self, confirmations: Sequence[Confirmation]) -> None:
         """Tell the senders who asked for it and are here."""
         if not confirmations:
             return
@@ -200,9 +216,13 @@ class Mailroom:
         """How many messages wait, and up to which position they may have been shown."""
         return await self._store.mailbox(account.id)
 
-    async def waiting(self, account: Account, after: int) -> tuple[list[Letter], bool]:
-        """A page of waiting messages behind a position, oldest first, and whether more follow."""
-        return await self._store.waiting(account.id, after)
+    async def waiting(self, account: Account, after: int, offered: int) -> tuple[list[Arrival], bool]:
+        """A page of waiting messages behind a position, oldest first, and whether more follow.
+
+        @param offered: messages up to this position may have been shown before.
+        """
+        letters, more = await self._store.waiting(account.id, after)
+        return [(letter.position, _waiting(letter, letter.position <= offered)) for letter in letters], more
 
     async def listing(self, account: Account, box: str, after: int, limit: int) -> Listing:
         """Entries of a box.
@@ -234,7 +254,7 @@ class Mailroom:
         wanted = list(dict.fromkeys(ids))
         for start in range(0, len(wanted), REMOVED_AT_ONCE):
             removal = await self._store.remove(account.id, wanted[start : start + REMOVED_AT_ONCE])
-            self._confirmed(removal.confirmations)
+            self._tell_senders(removal.confirmations)
             deleted.ids.extend(removal.ids)
             deleted.missing.extend(removal.missing)
         return deleted
@@ -255,41 +275,41 @@ class Mailroom:
 
 def draft(message: Message) -> Prepared:
     """The message checked against every limit, or why it cannot be accepted."""
-    for what, text, limit in (
-        ("ref", message.ref, REF_BYTES),
-        ("body", message.body, BODY_BYTES),
-        ("subject", message.subject, SUBJECT_BYTES),
-        ("recipient", message.recipient, RECIPIENT_BYTES),
+    recipient, subject, body, ref = message.recipient, message.subject, message.body, message.ref
+    # A code point has at most four bytes: short texts need not be encoded to be measured.
+    if (
+        len(body) * 4 > BODY_BYTES
+        or len(recipient) * 4 > RECIPIENT_BYTES
+        or (subject is not None and len(subject) * 4 > SUBJECT_BYTES)
+        or (ref is not None and len(ref) * 4 > REF_BYTES)
     ):
-        if text is not None and _longer(text, limit):
-            return Refusal(
-                Code.TOO_LARGE,
-                f"The {what} of a message has at most {limit} bytes of UTF-8.",
-                ref=None if what == "ref" else message.ref,
-            )
-    name = address(message.recipient)
-    return Draft(
-        recipient=name,
-        addressee=message.recipient if name is None else name,
-        subject=message.subject,
-        body=message.body,
-        ref=message.ref,
-        receipt=message.receipt,
-    )
+        for what, text, limit in (
+            ("ref", ref, REF_BYTES),
+            ("body", body, BODY_BYTES),
+            ("subject", subject, SUBJECT_BYTES),
+            ("recipient", recipient, RECIPIENT_BYTES),
+        ):
+            if text is not None and (len(text) > limit or len(text.encode()) > limit):
+                return Refusal(
+                    Code.TOO_LARGE,
+                    f"The {what} of a message has at most {limit} bytes of UTF-8.",
+                    ref=None if what == "ref" else ref,
+                )
+    name = address(recipient)
+    return Draft(name, recipient if name is None else name, subject, body, ref, message.receipt)
 
 
-def show(letter: Letter, *, again: bool = False) -> Message:
-    """A message as it is delivered."""
-    return Message(
-        id=letter.id,
-        sender=letter.sender,
-        recipient=letter.recipient,
-        time=rfc3339(letter.time),
-        subject=letter.subject,
-        body=letter.body,
-        returned=_returned(letter.code, letter.addressee),
-        again=again,
-    )
+def _after(times: int, done: Callable[[], None]) -> Callable[[], None]:
+    """To be called so many times; the last time calls C{done}."""
+    left = times
+
+    def one() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            done()
+
+    return one
 
 
 def gone() -> Frame:
@@ -302,31 +322,22 @@ def fatal(error: FatalError) -> Frame:
     return Fatal(code=error.code.value, reason=error.reason)
 
 
-def _longer(text: str, limit: int) -> bool:
-    # A code point has at most four bytes: short texts need not be encoded to be measured.
-    return len(text) * 4 > limit and (len(text) > limit or len(text.encode()) > limit)
-
-
 def failed(refusal: Refusal) -> Frame:
     """The frame that tells of a refusal."""
     return Failed(code=refusal.code.value, reason=refusal.reason, ref=refusal.ref, seconds=refusal.seconds)
 
 
-def _letter(sender: Account, draft: Draft, acceptance: Acceptance) -> Letter:
-    """The message just accepted, as its mailbox has it; spares reading it back."""
-    came_back = acceptance.code is not None
-    return Letter(
-        acceptance.id,
-        sender.name,
-        sender.name if came_back else draft.addressee,
-        acceptance.position,
-        acceptance.time,
-        acceptance.state,
-        acceptance.code,
-        draft.addressee if came_back else None,
-        draft.subject,
-        draft.body,
-        True,
+def _waiting(letter: Letter, again: bool) -> Message:
+    """A message as it is delivered from the store."""
+    return Message(
+        id=letter.id,
+        sender=letter.sender,
+        recipient=letter.recipient,
+        time=rfc3339(letter.time),
+        subject=letter.subject,
+        body=letter.body,
+        returned=None if letter.code is None else _returned(letter.code, letter.addressee),
+        again=again,
     )
 
 

@@ -10,7 +10,7 @@ with L{chat.errors.Refusal} (C{storage-full}) when there is no room.
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Coroutine, Protocol, Sequence, Union
+from typing import Any, Awaitable, Callable, Coroutine, NamedTuple, Protocol, Sequence, Union
 
 from chat.errors import Refusal
 from chat.ledger import Acceptance, Account, Confirmation, Draft, Letter, Line, Mailbox, Removal
@@ -95,11 +95,23 @@ class UserStore(Protocol):
         """The accounts that were leaving, and those that were joining, when the server stopped."""
 
 
+class Grant(NamedTuple):
+    """A token as others may know it.
+
+    @ivar number: tells it from all others there ever were, and is no secret.
+    @ivar expires: in milliseconds since 1970-01-01 UTC.
+    """
+
+    number: int
+    account: int
+    expires: int
+
+
 class PasswordStore(Protocol):
-    """Passwords; what it keeps of them never leaves it."""
+    """Passwords, and the tokens that stand for them; what it keeps of either never leaves it."""
 
     def set(self, account: int, password: bytes) -> Awaitable[None]:
-        """Make this the account's password."""
+        """Make this the account's password, and revoke all its tokens."""
 
     def verify(self, account: int | None, password: bytes) -> Awaitable[bool]:
         """Whether this is the account's password; for no account, the same work for the answer no.
@@ -108,7 +120,19 @@ class PasswordStore(Protocol):
         """
 
     def remove(self, account: int) -> Awaitable[None]:
-        """Forget the account's password."""
+        """Forget the account's password and its tokens."""
+
+    def issue(self, account: int, token: bytes) -> Awaitable[Grant | None]:
+        """Let this stand for the account's password for a time; C{None}: the account has none.
+
+        An account has a bounded number of tokens: the oldest make room.
+        """
+
+    def bearer(self, token: bytes) -> Awaitable[Grant | None]:
+        """Whose token this is, if it is one that is in force. Writes nothing."""
+
+    def revoke(self, account: int, numbers: Sequence[int] | None) -> Awaitable[None]:
+        """Revoke these tokens of the account; C{None}: all of them."""
 
 
 class Peer(Protocol):

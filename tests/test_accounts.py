@@ -1,15 +1,19 @@
-"""Tests for L{chat.accounts}: names, passwords, sign-up, login and deletion."""
+"""Tests for L{chat.accounts}: names, passwords, tokens, sign-up, login and deletion."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Callable
 
+from precis_i18n import get_profile
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.accounts import (
     LONGEST_PASSWORD,
     NAME_BYTES,
+    Admission,
+    Issued,
     Registration,
     address,
     new_password,
@@ -18,7 +22,8 @@ from chat.accounts import (
 )
 from chat.errors import Code, FatalError, Refusal
 from chat.ledger import Account, AccountState
-from chat.store import messages
+from chat.store import messages, tokens
+from chat.store.store import TOKEN_LIFE
 from tests.world import PASSWORD, RESERVED, Onlooker, World, at_once, open_world
 
 #: What nobody can be called.
@@ -78,6 +83,17 @@ class NameTests(SynchronousTestCase):
             self.assertEqual(refusal.code, Code.BAD_NAME)
             self.assertIn(str(NAME_BYTES), refusal.reason)
             self.assertIs(address(typed), None)
+
+    def test_plain(self) -> None:
+        """What is made of ASCII is prepared as the profile says, though it is not asked."""
+        profile = get_profile("UsernameCaseMapped")
+        for number in range(128):
+            for typed in (chr(number), f"A{chr(number)}z", f"a{chr(number)}"):
+                try:
+                    expected = profile.enforce(typed)
+                except UnicodeError:
+                    expected = None
+                self.assertEqual(address(typed), expected, repr(typed))
 
     def test_everyCharacter(self) -> None:
         """No character does harm: each is part of a name that stays as it is, or of none."""
@@ -154,7 +170,20 @@ class AccountsCase(SynchronousTestCase):
 
     def log_in(self, name: str, password: str = PASSWORD) -> Account:
         """The account, by its password."""
+        return self.admit(name, password).account
+
+    def admit(self, name: str, password: str = PASSWORD) -> Admission:
+        """Somebody's admission, by the password."""
         return self.world.result(self.accounts.log_in(name, password))
+
+    def resume(self, name: str, token: Issued | str) -> Admission:
+        """Somebody's admission, by a token."""
+        value = token if isinstance(token, str) else token.value
+        return self.world.result(self.accounts.resume(name, value))
+
+    def issue(self, admission: Admission) -> Issued:
+        """A new token."""
+        return self.world.result(self.accounts.issue(admission))
 
     def assertRefused(self, code: Code, call: Callable[..., object], *arguments: object) -> Refusal:
         """The call is refused with this code."""
@@ -385,6 +414,204 @@ class ChangePasswordTests(AccountsCase):
         self.assertEqual(self.hashes(), [])
 
 
+class TokenTests(AccountsCase):
+    """What stands for a password."""
+
+    def setUp(self) -> None:
+        """Two accounts, and a token of one."""
+        super().setUp()
+        self.alice, self.bob = self.world.sign_up("alice", "bob")
+        self.token = self.issue(self.admit("alice"))
+
+    def assertNotTaken(self, name: str, token: Issued | str) -> Refusal:
+        """The token does not admit there."""
+        return self.assertRefused(Code.WRONG_TOKEN, self.resume, name, token)
+
+    def test_resumed(self) -> None:
+        """A token admits to its account as often as it is shown, and says when it ends."""
+        for _ in range(2):
+            admission = self.resume("alice", self.token)
+            self.assertEqual((admission.account, admission.token), (self.alice, self.token.number))
+        self.assertEqual(self.token.expires, self.world.now() + TOKEN_LIFE)
+
+    def test_random(self) -> None:
+        """No two tokens are the same, and each has 256 bits in letters that need no quoting anywhere."""
+        more = [self.issue(self.admit(name)) for name in ("alice", "alice", "bob")]
+        self.assertEqual(len({token.value for token in (self.token, *more)}), 4)
+        for token in more:
+            self.assertRegex(token.value, r"^[A-Za-z0-9_-]{43}$")
+
+    def test_notTaken(self) -> None:
+        """Any other text, another's token and an unknown name are refused in the same words."""
+        reasons = {
+            self.assertNotTaken(name, token).reason
+            for name, token in (
+                ("alice", ""),
+                ("alice", "x" * 43),
+                ("alice", "x" * 4000),
+                ("alice", "\ud800"),
+                ("alice", self.token.value[:-1]),
+                ("alice", self.token.value + "="),
+                ("alice", PASSWORD),
+                ("bob", self.token),
+                ("nobody", self.token),
+                ("nobody", "x"),
+            )
+        }
+        self.assertEqual(len(reasons), 1)
+
+    def test_equalWork(self) -> None:
+        """Whether the name is known or not, and the token good or not, the same is asked of the store."""
+        submit = self.world.store._commit.submit
+        asked: list[object] = []
+
+        def noted(procedure: Any, *more: Any) -> None:
+            asked.append(procedure)
+            submit(procedure, *more)
+
+        self.patch(self.world.store._commit, "submit", noted)
+        work = set()
+        for name, token in (("alice", self.token), ("alice", "x"), ("bob", self.token), ("nobody", "x")):
+            with contextlib.suppress(Refusal):
+                self.resume(name, token)
+            work.add(tuple(asked))
+            del asked[:]
+        self.assertEqual([len(steps) for steps in work], [2])
+
+    def test_noHashing(self) -> None:
+        """A login by token never waits for the threads that hash passwords."""
+        self.hold = True
+        self.resume("alice", self.token)
+        self.assertNotTaken("alice", "x")
+        self.assertEqual(self.held, [])
+
+    def test_ends(self) -> None:
+        """It ends at the moment that was told, used or not; then the password is asked for."""
+        self.world.clock.advance(TOKEN_LIFE / 1000 - 0.001)
+        self.resume("alice", self.token)
+        self.world.clock.advance(0.001)
+        self.assertNotTaken("alice", self.token)
+        self.resume("alice", self.issue(self.admit("alice")))
+
+    def test_afterRestart(self) -> None:
+        """It outlives the server, also one that is killed."""
+        world = self.world.crash(self.mktemp())
+        self.addCleanup(world.close)
+        admission = world.result(world.accounts.resume("alice", self.token.value))
+        self.assertEqual((admission.account, admission.token), (self.alice, self.token.number))
+
+    def test_bounded(self) -> None:
+        """An account has a bounded number of tokens: the oldest make room; others' are not touched."""
+        other = self.issue(self.admit("bob"))
+        more = [self.issue(self.admit("alice")) for _ in range(tokens.MOST - 1)]
+        self.resume("alice", self.token)
+        more.append(self.issue(self.admit("alice")))
+        self.assertNotTaken("alice", self.token)
+        for token in more:
+            self.resume("alice", token)
+        self.resume("bob", other)
+
+    def test_revoked(self) -> None:
+        """Those revoked are worth nothing from there on; the account's others, and others', are."""
+        second, other = self.issue(self.admit("alice")), self.issue(self.admit("bob"))
+        self.world.result(self.accounts.revoke(self.alice, [self.token.number, other.number, 999]))
+        self.assertNotTaken("alice", self.token)
+        self.resume("alice", second)
+        self.resume("bob", other)
+        self.world.result(self.accounts.revoke(self.alice, []))
+        self.resume("alice", second)
+
+    def test_allRevoked(self) -> None:
+        """After all are revoked, those who were admitted before get no new one; who comes in then does."""
+        before, bob = self.resume("alice", self.token), self.admit("bob")
+        self.issue(before)
+        self.world.result(self.accounts.revoke(self.alice, None))
+        self.assertNotTaken("alice", self.token)
+        self.assertRefused(Code.BAD_STATE, self.issue, before)
+        self.resume("alice", self.issue(self.admit("alice")))
+        self.issue(bob)
+
+    def change(self, account: Account) -> Admission:
+        """A new password."""
+        changed = self.accounts.change_password(account, PASSWORD, "another password")
+        return self.world.result(changed)
+
+    def test_passwordChanged(self) -> None:
+        """A new password revokes all tokens of the account, and no others."""
+        other = self.issue(self.admit("bob"))
+        self.change(self.alice)
+        self.assertNotTaken("alice", self.token)
+        self.resume("bob", other)
+
+    def test_oldPassword(self) -> None:
+        """Whoever was admitted with the old password, or by a token of that time, cannot make it last."""
+        old = [self.admit("alice"), self.resume("alice", self.token)]
+        changed = self.change(self.alice)
+        for admission in old:
+            self.assertIn("Log in again", self.assertRefused(Code.BAD_STATE, self.issue, admission).reason)
+        self.resume("alice", self.issue(changed))
+        self.resume("alice", self.issue(self.admit("alice", "another password")))
+
+    def test_oldPasswordMeanwhile(self) -> None:
+        """Not even who logs in with the old password at any moment while the new one is being hashed."""
+        self.hold = True
+        changing = self.world.start(self.accounts.change_password(self.alice, PASSWORD, "another password"))
+        early = self.world.start(self.accounts.log_in("alice", PASSWORD))
+        self.world.settle()
+        self.release()  # the present password of the one who changes it
+        late = self.world.start(self.accounts.log_in("alice", PASSWORD))
+        self.world.settle()
+        self.release()
+        self.assertRefused(Code.BAD_STATE, self.issue, self.successResultOf(early))
+        resumed = self.resume("alice", self.token)
+        self.assertRefused(Code.BAD_STATE, self.issue, resumed)
+        self.release()  # the new password
+        self.release()
+        for admission in (self.successResultOf(late), resumed):
+            self.assertRefused(Code.BAD_STATE, self.issue, admission)
+        self.issue(self.successResultOf(changing))
+
+    def test_notChanged(self) -> None:
+        """A change for which there was no room revokes nothing; new tokens take another login."""
+        self.world.pool.room = 0
+        self.assertRefused(Code.STORAGE_FULL, self.change, self.alice)
+        self.world.pool.room = None
+        self.assertRefused(Code.BAD_STATE, self.issue, self.resume("alice", self.token)._replace(since=0))
+        self.issue(self.resume("alice", self.token))
+
+    def test_deleted(self) -> None:
+        """A deleted account leaves no token behind."""
+        self.world.delete(self.alice)
+        self.assertNotTaken("alice", self.token)
+        self.assertEqual(self.world.sql("SELECT account FROM passwords.tokens"), [])
+
+    def test_issuedWhileDeleted(self) -> None:
+        """Nor does one whose session asks for a token while it is being deleted."""
+        admission = self.admit("alice")
+        self.world.result(self.world.store.leave(self.alice))
+        issued = self.issue(admission)
+        self.assertNotTaken("alice", issued)
+        self.world.result(self.world.store.passwords.remove(self.alice.id))
+        self.assertRaises(FatalError, self.issue, admission)
+        self.assertEqual(self.world.sql("SELECT account FROM passwords.tokens"), [])
+
+    def test_nextOfTheName(self) -> None:
+        """The next owner of the name is not admitted to by the tokens of the one before."""
+        self.world.delete(self.alice)
+        self.world.clock.advance(RESERVED / 1000)
+        self.world.sign_up("alice")
+        self.assertNotTaken("alice", self.token)
+
+    def test_noRoom(self) -> None:
+        """Without room there is no token, and revoking is refused, not forgotten."""
+        self.world.pool.room = 0
+        self.assertRefused(Code.STORAGE_FULL, self.issue, self.admit("alice"))
+        for numbers in ([self.token.number], None):
+            revoking = self.accounts.revoke(self.alice, numbers)
+            self.assertRefused(Code.STORAGE_FULL, self.world.result, revoking)
+        self.resume("alice", self.token)
+
+
 class DeleteTests(AccountsCase):
     """An account goes: its mail, its password, its sessions, its name."""
 
@@ -526,7 +753,7 @@ class CutTests(SynchronousTestCase):
             else:
                 self.assertEqual(hashes, [])
                 again.sign_up("alice")
-            self.assertEqual(again.result(again.accounts.log_in("alice", PASSWORD)).name, "alice")
+            self.assertEqual(again.result(again.accounts.log_in("alice", PASSWORD)).account.name, "alice")
             outcomes.append(bool(accounts))
         self.assertEqual(outcomes, [False, False, False, True])
         self.successResultOf(self.dying)

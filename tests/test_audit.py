@@ -23,6 +23,7 @@ from chat.admin.audit import Report, audit
 from chat.admin.command import Unusable
 from chat.admin.main import main
 from chat.ledger import LAWFUL, Account, State
+from chat.store.backup import ALIASES
 from chat.store.files import NAMES, VERSIONS, DataDirectory, path, schemas
 from tests.world import PASSWORD, Onlooker, World, open_world
 
@@ -341,7 +342,7 @@ class DamageTests(SynchronousTestCase):
 
     def test_deliveredUnsettled(self) -> None:
         """A waiting message made delivered by hand."""
-        self.change(WAITING, "state = 1")
+        self.change(WAITING, "state = 1, settled = NULL")
         self.assertFound(
             f"message {WAITING}: delivered, but never settled: it should say when",
             f"mailbox of account {BOB}: says that 1 wait: it should say 0",
@@ -399,20 +400,24 @@ class DamageTests(SynchronousTestCase):
     def test_deadWithoutNeed(self) -> None:
         """A message is dead only if its sender is gone."""
         self.change(DEAD, f"sender = {ALICE}, recipient = {ALICE}")
+        self.sql("messages", *RECOUNT)
         self.assertFound(
             f"message {DEAD}: dead, but its sender, account {ALICE}, exists: it should wait there"
         )
 
     def test_refAndDigest(self) -> None:
-        """A ref has its digest, and a digest its ref."""
-        self.change(DELIVERED, "digest = NULL")
+        """A digest has its ref, and where the content has gone a ref has its digest."""
         self.change(REMOVED, "ref = NULL")
+        self.change(RETURNED_REMOVED, "digest = NULL")
         self.assertFound(
-            *[
-                f"message {id}: has only one of ref and digest: it should have both or none"
-                for id in (DELIVERED, REMOVED)
-            ]
+            f"message {REMOVED}: has a digest, but no ref: it should have both or none",
+            f"message {RETURNED_REMOVED}: has a ref, but no digest: what its content was should be known",
         )
+
+    def test_digestTooEarly(self) -> None:
+        """Older versions made the digest at once: beside the content it is no harm."""
+        self.change(DELIVERED, "digest = x'00'")
+        self.assertEqual(names(audit(self.path)), [])
 
     def test_receipt(self) -> None:
         """A receipt is wanted or not."""
@@ -445,6 +450,7 @@ class DamageTests(SynchronousTestCase):
     def test_unknownSender(self) -> None:
         """A sender is somebody who exists, or existed."""
         self.change(WAITING, "sender = 77")
+        self.sql("messages", *RECOUNT)
         self.assertFound(f"message {WAITING}: sender, account 77, does not exist: it should be in users.db")
 
     def test_waitingForNobody(self) -> None:
@@ -503,6 +509,50 @@ class DamageTests(SynchronousTestCase):
         self.sql("messages", f"UPDATE mailboxes SET offered = 13 WHERE account = {ALICE}")
         self.assertFound(f"mailbox of account {ALICE}: offered up to position 13: it should be 0 to 12")
 
+    # --- stretches ---
+
+    def test_noteMissing(self) -> None:
+        """A note is gone: a listing would not find what is there."""
+        self.sql("messages", "DELETE FROM stretches WHERE account = 1 AND box = 0")
+        due = "messages 0 to 1023: some are there, but that is not noted: it should be in stretches"
+        self.assertFound(f"inbox of account {ALICE}: {due}")
+        self.sql("messages", "DELETE FROM stretches WHERE account = 2 AND box = 1")
+        self.assertFound(f"inbox of account {ALICE}: {due}", f"sent of account {BOB}: {due}")
+
+    def test_noteTooMany(self) -> None:
+        """Notes of boxes that have nothing there: a listing would say that more follows."""
+        self.sql("messages", f"INSERT INTO stretches VALUES ({ALICE}, 0, 1), ({CAROL}, 1, 0)")
+        stale = "noted in stretches, but none is there: it should not be noted"
+        self.assertFound(
+            f"sent of account {CAROL}: messages 0 to 1023: {stale}",
+            f"inbox of account {ALICE}: messages 1024 to 2047: {stale}",
+        )
+
+    def test_noteOfNoBox(self) -> None:
+        """A note for a box that there is not, and one for an account that there is not."""
+        self.sql("messages", f"INSERT INTO stretches VALUES ({ALICE}, 7, 0), (99, 0, 0)")
+        stale = "noted in stretches, but none is there: it should not be noted"
+        self.assertFound(
+            f"box 7 of account {ALICE}: messages 0 to 1023: {stale}",
+            f"inbox of account 99: messages 0 to 1023: {stale}",
+        )
+
+    def test_noteElsewhere(self) -> None:
+        """A message far from where it is noted: both are named, each with its ids."""
+        self.change(LAST, "id = 5000")
+        self.sql(
+            "messages",
+            "UPDATE counters SET id = 5000",
+            "INSERT INTO folded VALUES (11, 4999, 0, 0, 0, 4989)",
+        )
+        at = "messages 4096 to 5119: some are there, but that is not noted: it should be in stretches"
+        self.assertFound(
+            f"sent of account {BOB}: messages 0 to 1023:"
+            " noted in stretches, but none is there: it should not be noted",
+            f"inbox of account {ALICE}: {at}",
+            f"sent of account {BOB}: {at}",
+        )
+
     # --- accounts ---
 
     def test_passwordGone(self) -> None:
@@ -517,6 +567,14 @@ class DamageTests(SynchronousTestCase):
             f"password of account {CAROL}: belongs to a deleted account: it should be gone",
             "password of account 99: belongs to an account that does not exist: it should be gone",
         )
+
+    def test_tokenOfNobody(self) -> None:
+        """A token that stands for no password."""
+        self.sql(
+            "passwords",
+            f"INSERT INTO tokens (account, digest, issued) VALUES ({ALICE}, x'01', 1), ({CAROL}, x'02', 1)",
+        )
+        self.assertFound(f"token 2: of account {CAROL}, which has no password: it should be gone")
 
     def test_accountStates(self) -> None:
         """A state that there is not, and a date that does not belong to the state."""
@@ -575,7 +633,7 @@ class DamageTests(SynchronousTestCase):
         self.sql("users", "PRAGMA application_id = 5")
         self.sql("passwords", "PRAGMA user_version = 0")
         self.assertFound(
-            "passwords.db: schema version 0 is none: it should be 1",
+            "passwords.db: schema version 0 is none: it should be 2",
             "users.db: application id 0x5 is not that of a chat server: it should be 0x63686174",
         )
 
@@ -681,6 +739,9 @@ class DamageTests(SynchronousTestCase):
 
 #: Makes the counts of the mailboxes true again.
 RECOUNT = (
+    "DELETE FROM stretches",
+    "INSERT INTO stretches SELECT DISTINCT recipient, 0, id / 1024 FROM ledger WHERE state < 2",
+    "INSERT INTO stretches SELECT DISTINCT sender, 1, id / 1024 FROM ledger",
     "INSERT OR IGNORE INTO mailboxes SELECT DISTINCT recipient, 0, 0 FROM ledger WHERE state = 0",
     "UPDATE mailboxes SET waiting ="
     " (SELECT count(*) FROM ledger WHERE state = 0 AND recipient = mailboxes.account)",
@@ -829,10 +890,11 @@ class MomentTests(SynchronousTestCase):
         self.world = open_world(self)
         self.alice, self.bob = self.world.sign_up("alice", "bob")
         self.world.send(self.alice, "bob")
-        self.connection = snapshot._connect(self.world.path, True)
-        self.addCleanup(self.connection.close)
-        self.probe = snapshot._connect(self.world.path, True)
-        self.addCleanup(self.probe.close)
+        files = {alias: path(self.world.path, name) for name, alias in ALIASES.items()}
+        stack = contextlib.ExitStack()
+        self.addCleanup(stack.close)
+        self.connection = stack.enter_context(snapshot.opened(files, True))
+        self.probe = stack.enter_context(snapshot.opened(files, True))
 
     def findings(self) -> list[str]:
         """What the connection sees."""

@@ -310,6 +310,19 @@ class FailureTests(CommitCase):
         self.assertEqual(notes(self.path), ["a", "b"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_aBrokenListenerToErrors(self) -> None:
+        """The same for one who cannot use an error."""
+
+        def broken(error: Exception) -> None:
+            raise ZeroDivisionError from error
+
+        self.commit.submit(self.writer(), "bad", self.fail, broken)
+        self.submit(self.writer(), "b")
+        self.run_all()
+        self.assertEqual(self.told, ["b is written"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
     def test_explain(self) -> None:
         """A full disk is C{storage-full}; other errors are what they are; none ends the server."""
         full = explain(sqlite3.OperationalError("database or disk is full"))

@@ -7,7 +7,7 @@ from typing import Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.directory import Directory
-from chat.ledger import Letter
+from chat.ledger import Arrival
 from chat.messages import Delivered
 
 
@@ -17,7 +17,7 @@ class Guest:
     def __init__(self, live: bool = False) -> None:
         self.live = live
 
-    def push(self, letters: Sequence[Letter]) -> None:
+    def push(self, arrivals: Sequence[Arrival]) -> None:
         """Nobody pushes here."""
 
     def more(self) -> None:

@@ -272,6 +272,20 @@ class ImportTests(MailboxCase):
         refs = world.sql("SELECT ref FROM ledger WHERE ref IS NOT NULL ORDER BY ref")
         self.assertEqual(refs, [("r1",), ("r2",), ("r3",), ("r5",)])
 
+    def test_nobodyMeant(self) -> None:
+        """What was sent to an empty name keeps its ref: elsewhere, too, repeating that send is harmless."""
+        world = self.opened()
+        world.send(self.alice, "", "to nobody at all", ref="r0")
+        world.close()
+        content = self.exported()
+        other = World(self.mktemp())
+        (alice,) = other.sign_up("alice")
+        other.close()
+        self.assertEqual(self.imported(content, directory=other.path)[0], 0)
+        other = World(other.path)
+        self.addCleanup(other.close)
+        self.assertEqual(other.send(alice, "", "to nobody at all", ref="r0").id, 15)
+
     def test_folded(self) -> None:
         """What was folded meanwhile comes back under a new id: the ledger does not know the old one."""
         before = self.exported()

@@ -30,6 +30,7 @@ from chat.messages import (
     rfc3339,
 )
 from chat.store import messages as store_messages
+from chat.store.commit import RETRY_SECONDS
 from tests.world import BEGINNING, RESERVED, Onlooker, open_world
 
 #: The time at which the world begins, as the wire has it.
@@ -419,6 +420,21 @@ class ReceiptTests(MailroomCase):
         self.world.settle()
         self.assertEqual(done, [[(0,)]])
 
+    def test_inPiecesWithoutRoom(self) -> None:
+        """Not before: a piece that finds no room is waited for, though the ones behind it need none."""
+        self.patch(mailroom, "CONFIRMED_AT_ONCE", 2)
+        ids = [self.world.send(self.alice, "bob", str(each)).id for each in range(2)]
+        done: list[None] = []
+        self.world.pool.room = 0
+        self.world.mailroom.confirm(self.bob, [*ids, 99, 98, 97], lambda: done.append(None), self.fail)
+        self.world.settle()
+        self.assertEqual(done, [])
+        self.world.pool.room = None
+        self.world.clock.advance(RETRY_SECONDS)
+        self.world.settle()
+        self.assertEqual(done, [None])
+        self.assertEqual(self.states(self.bob, "inbox"), dict.fromkeys(ids, "delivered"))
+
     def test_ofNothing(self) -> None:
         """A receipt for no message is done, too."""
         done: list[None] = []
@@ -736,8 +752,10 @@ class PresenceTests(MailroomCase):
     def test_waiting(self) -> None:
         """A page of what waits, as the store has it."""
         self.world.send(self.alice, "bob", "text")
-        letters, more = self.world.result(self.mailroom.waiting(self.bob, 0))
-        self.assertEqual(([letter.body for letter in letters], more), (["text"], False))
+        self.world.send(self.alice, "bob", "more")
+        page, more = self.world.result(self.mailroom.waiting(self.bob, 0, 1))
+        shown = [(position, message.body, message.again) for position, message in page]
+        self.assertEqual((shown, more), ([(1, "text", True), (2, "more", False)], False))
 
     def test_survives(self) -> None:
         """Everything told as accepted is there after the server was killed."""

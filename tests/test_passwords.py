@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import os
+import sys
+import threading
 from typing import Any, Callable
 
 import bcrypt
 from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from chat import ports
 from chat.errors import Code, Refusal
-from chat.store import Store, passwords
+from chat.ports import Grant
+from chat.store import Store, hashing, passwords, tokens
+from chat.store.hashing import HashingPool
 from chat.store.passwords import Passwords
+from chat.store.store import TOKEN_LIFE
 from tests.world import PASSWORD, World, at_once, open_world
 
 #: A password as the store is given it.
 RIGHT = PASSWORD.encode()
+TOKEN = b"a token of alice"
 
 
 class Threads:
@@ -56,6 +64,14 @@ class PasswordCase(SynchronousTestCase):
     def verify(self, account: int | None, password: bytes) -> bool:
         """Whether the store takes it."""
         return self.world.result(self.store.verify(account, password))
+
+    def issue(self, account: int, token: bytes) -> Grant | None:
+        """Let this be a token."""
+        return self.world.result(self.store.issue(account, token))
+
+    def bearer(self, token: bytes) -> Grant | None:
+        """Whose token this is."""
+        return self.world.result(self.store.bearer(token))
 
     def kept(self, account: int = 1) -> str:
         """What the file says of an account's password."""
@@ -209,6 +225,7 @@ class SlowDownTests(PasswordCase):
     def test_bound(self) -> None:
         """Beyond so many at once everybody is told how long to wait; then it goes on."""
         self.patch(passwords, "MOST_AT_ONCE", 20)
+        self.patch(passwords, "THREADS", 2)
         self.threads.held = True
         busy = [self.world.start(self.store.verify(1, RIGHT)) for _ in range(20)]
         self.world.settle()
@@ -250,14 +267,16 @@ class SecrecyTests(PasswordCase):
     def test_surface(self) -> None:
         """The password store has no other public names than those of its port."""
         self.assertEqual(public(Passwords), public(ports.PasswordStore))
-        self.assertEqual(public(Passwords), {"set", "verify", "remove"})
+        self.assertEqual(public(Passwords), {"set", "verify", "remove", "issue", "bearer", "revoke"})
         self.assertEqual([name for name in vars(self.store) if not name.startswith("_")], [])
 
     def test_answers(self) -> None:
-        """Its methods answer with nothing, or with yes and no."""
-        for call in (self.store.set(1, RIGHT), self.store.remove(2)):
+        """Its methods answer with nothing, with yes and no, or with numbers."""
+        for call in (self.store.set(1, RIGHT), self.store.remove(2), self.store.revoke(1, None)):
             self.assertIs(self.world.result(call), None)
         self.assertIs(self.verify(1, RIGHT), True)
+        for answer in (self.issue(1, TOKEN), self.bearer(TOKEN)):
+            self.assertEqual({type(each) for each in answer or ()}, {int})
 
     def test_otherStores(self) -> None:
         """Nothing that the store of accounts and messages answers holds a hash."""
@@ -297,6 +316,142 @@ class SecrecyTests(PasswordCase):
 def public(owner: type) -> set[str]:
     """The public names of a class."""
     return {name for name in vars(owner) if not name.startswith("_")}
+
+
+class TokenTests(PasswordCase):
+    """What is kept of a token, and for how long."""
+
+    def tokens(self) -> list[Any]:
+        """Every row of the file."""
+        return self.world.sql("SELECT id, account, digest, issued FROM passwords.tokens ORDER BY id")
+
+    def test_digest(self) -> None:
+        """Only the SHA-256 of a token is kept, as docs and schema say; no file holds the token."""
+        grant = self.issue(1, TOKEN)
+        now = self.world.now()
+        # printf 'a token of alice' | sha256sum
+        digest = bytes.fromhex("7aacedff677fe5845d9a6d2a7c4fdf9dfb689c74311ef00f5b7896cc5a268636")
+        self.assertEqual(self.tokens(), [(1, 1, digest, now)])
+        self.assertEqual(grant, Grant(1, 1, now + TOKEN_LIFE))
+        for file in self.world.path.iterdir():
+            self.assertNotIn(TOKEN, file.read_bytes(), file)
+
+    def test_bearer(self) -> None:
+        """A token is its account's; others are nobody's."""
+        self.world.result(self.store.set(2, RIGHT))
+        one, two = self.issue(1, TOKEN), self.issue(2, TOKEN + b"!")
+        self.assertEqual((self.bearer(TOKEN), self.bearer(TOKEN + b"!")), (one, two))
+        self.assertIs(self.bearer(b""), None)
+        self.assertIs(self.bearer(hashlib.sha256(TOKEN).digest()), None)
+
+    def test_bearerWritesNothing(self) -> None:
+        """To use a token takes no room on the disk and no commit of the file."""
+        self.issue(1, TOKEN)
+        before = self.world.pool.changes
+        self.world.pool.room = 0
+        self.assertTrue(self.bearer(TOKEN))
+        self.assertEqual(self.world.pool.changes, before)
+
+    def test_noPassword(self) -> None:
+        """Where there is no password nothing can stand for it."""
+        self.assertIs(self.issue(2, TOKEN), None)
+        self.assertEqual(self.tokens(), [])
+
+    def test_withThePassword(self) -> None:
+        """A new password, and its removal, end the account's tokens in the same transaction."""
+        for change in (self.store.set(1, b"another one"), self.store.remove(1)):
+            self.issue(1, TOKEN)
+            self.world.pool.left = 1
+            self.world.result(change)
+            self.world.pool.left = None
+            self.assertEqual(self.tokens(), [])
+
+    def test_hashedAnew(self) -> None:
+        """A password that only costs more from now on is the same password: its tokens stay."""
+        self.issue(1, TOKEN)
+        world = self.world.reopen(rounds=5)
+        self.addCleanup(world.close)
+        self.assertTrue(world.result(world.store.passwords.verify(1, RIGHT)))
+        self.assertTrue(self.kept().startswith("$2b$05$"))
+        self.assertTrue(world.result(world.store.passwords.bearer(TOKEN)))
+
+    def test_numbers(self) -> None:
+        """No number is ever given twice: a session that revokes its own cannot hit another's."""
+        self.issue(1, TOKEN)
+        self.world.result(self.store.revoke(1, None))
+        self.issue(1, TOKEN)
+        self.assertEqual([number for number, *_ in self.tokens()], [2])
+
+    def test_cleared(self) -> None:
+        """Tokens that have ended are cleared away, some with each that is issued, whosever they are."""
+        self.world.result(self.store.set(2, RIGHT))
+        self.patch(tokens, "CLEARED", 2)
+        for number in range(3):
+            self.issue(2, b"%d" % number)
+        self.world.clock.advance(TOKEN_LIFE / 1000 - 1)
+        self.issue(1, TOKEN)
+        self.assertEqual(len(self.tokens()), 4)
+        self.world.clock.advance(1)
+        self.issue(1, TOKEN + b"2")
+        self.assertEqual([number for number, *_ in self.tokens()], [3, 4, 5])
+        self.issue(1, TOKEN + b"3")
+        self.assertEqual([number for number, *_ in self.tokens()], [4, 5, 6])
+
+    def test_life(self) -> None:
+        """The life that the operator sets holds for the tokens that there are already."""
+        self.issue(1, TOKEN)
+        self.world.clock.advance(10)
+        for life, there in ((10_001, True), (10_000, False), (TOKEN_LIFE, True)):
+            self.patch(self.store, "_life", life)
+            self.assertIs(self.bearer(TOKEN) is not None, there)
+
+
+class ThreadTests(SynchronousTestCase):
+    """The threads that hash step back behind all others."""
+
+    def priorities(self) -> tuple[int, int]:
+        """The priority of this thread, and that of a thread of the pool."""
+        pool = HashingPool()
+        found: list[int] = []
+        pool.start()
+        pool.callInThread(lambda: found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+        pool.stop()
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), found[0]
+
+    def test_nicer(self) -> None:
+        """Where each thread has a priority of its own, theirs is lower, and nobody else's changes."""
+        if sys.platform != "linux":
+            raise SkipTest("Threads have no priority of their own here.")
+        before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        ours, theirs = self.priorities()
+        self.assertEqual((ours, theirs), (before, min(19, before + hashing.NICER)))
+
+    def test_cores(self) -> None:
+        """There are as many as this process may use cores, and one where nobody knows."""
+        if hasattr(os, "sched_getaffinity"):
+            self.assertEqual(hashing._cores(), len(os.sched_getaffinity(0)))
+        self.patch(sys, "platform", "darwin")
+        for cores, threads in ((8, 8), (None, 1)):
+            self.patch(os, "cpu_count", lambda cores=cores: cores)
+            self.assertEqual(hashing._cores(), threads)
+        self.assertIn(hashing.THREADS, range(1, 5))
+
+    def test_forbidden(self) -> None:
+        """Where it is not allowed, they hash all the same."""
+
+        def forbidden(*_: object) -> None:
+            raise PermissionError
+
+        self.patch(os, "setpriority", forbidden)
+        ours, theirs = self.priorities()
+        self.assertEqual(ours, theirs)
+
+    def test_elsewhere(self) -> None:
+        """On other systems nothing is tried: it would hold for the whole process."""
+        self.patch(sys, "platform", "darwin")
+        self.patch(os, "setpriority", self.fail)
+        ours, theirs = self.priorities()
+        self.assertEqual(ours, theirs)
 
 
 class FormatTests(SynchronousTestCase):

@@ -199,7 +199,8 @@ class ExpireTests(RetentionCase):
             if old:
                 due.add(id)
         self.world.sql(
-            "UPDATE ledger SET time = time - ? WHERE id IN (SELECT value FROM json_each(?))",
+            "UPDATE ledger SET time = time - ?1, settled = settled - ?1"
+            " WHERE id IN (SELECT value FROM json_each(?2))",
             2 * DAY * MS,
             str(sorted(due)),
         )
@@ -207,6 +208,32 @@ class ExpireTests(RetentionCase):
         expired = {id for (id,) in self.world.sql("SELECT id FROM ledger WHERE code = 'expired'")}
         self.assertEqual(expired, due)
         self.assertClean()
+
+    def test_bytes(self) -> None:
+        """A transaction turns round so many bytes and no more; what stays does not count."""
+        self.patch(messages, "TURNED_BYTES", 2000)
+        kept = [self.world.send(self.bob, "bob", "x" * 1500).id for _ in range(3)]
+        old = [self.world.send(self.alice, "bob", "x" * 900).id for _ in range(7)]
+        self.world.clock.advance(2 * DAY)
+        before = self.world.now() - DAY * MS
+        after: tuple[int, int] | None = (0, 0)
+        turned = [0]
+        while after is not None:
+            after, _ = self.world.result(self.world.store.expire(before, after))
+            ((count,),) = self.world.sql("SELECT count(*) FROM ledger WHERE code = 'expired'")
+            turned.append(count)
+        self.assertEqual(turned, [0, 3, 6, 7])
+        self.assertEqual([letter.id for letter in self.world.waiting(self.alice)], old)
+        self.assertEqual([letter.id for letter in self.world.waiting(self.bob)], kept)
+        self.assertClean()
+
+    def test_lastPortion(self) -> None:
+        """When the last portion is as large as may be, that was all."""
+        self.patch(messages, "TURNED_BYTES", 10)
+        self.world.send(self.alice, "bob", "x" * 10)
+        self.world.clock.advance(2 * DAY)
+        expiry = self.world.result(self.world.store.expire(self.world.now() - DAY * MS, (0, 0)))
+        self.assertEqual(expiry, (None, {self.alice.id}))
 
     def test_crashBetween(self) -> None:
         """Killed after any of the transactions: nothing is lost, and the next round goes on."""

@@ -19,8 +19,9 @@ from chat.ledger import Acceptance, Account, AccountState, Draft, State
 from chat.messages import Accepted, Failed, Message
 from chat.service import Settings
 from chat.store import Store, commit, messages
+from chat.store.commit import RETRY_SECONDS
 from chat.store.room import MIB, Room, default_reserve
-from chat.store.store import RECEIPT_WEIGHT, RETRY_SECONDS
+from chat.store.store import RECEIPT_WEIGHT
 from tests.world import PASSWORD, Onlooker, open_world
 
 GIB = 1024 * MIB
@@ -220,7 +221,7 @@ class RestTests(FullCase):
             refusal = self.assertRaises(Refusal, self.world.sign_up, name)
             self.assertEqual(refusal.code, Code.STORAGE_FULL)
         self.assertEqual(self.world.sql("SELECT name FROM users.accounts"), [("alice",), ("bob",)])
-        self.assertEqual(self.world.result(self.world.accounts.log_in("bob", PASSWORD)), self.bob)
+        self.assertEqual(self.world.result(self.world.accounts.log_in("bob", PASSWORD)).account, self.bob)
         self.free = True
         (carol,) = self.world.sign_up("carol")
         self.assertEqual(carol.id, 3)
@@ -263,6 +264,28 @@ class ReceiptTests(FullCase):
         self.assertEqual(self.told, [[(self.message, self.alice.id)]])
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
         self.assertEqual(self.world.result(self.store.mailbox(self.bob.id)).waiting, 0)
+
+    def test_oneTimer(self) -> None:
+        """However many wait for room, one timer waits for them, and one transaction takes them all."""
+        ids = [self.message, *[self.world.send(self.alice, "bob").id for _ in range(4)]]
+        told: list[Any] = []
+        self.world.pool.room = 0
+        for id in ids:
+            self.store.confirm(self.bob.id, [id], told.append, told.append)
+            self.world.settle()
+            self.world.clock.advance(RETRY_SECONDS / 10)
+        due = [call.getTime() for call in self.world.clock.getDelayedCalls()]
+        self.assertEqual(len(due), 1)
+        self.assertAlmostEqual(due[0] - self.world.clock.seconds(), RETRY_SECONDS / 2, 3)
+        self.world.clock.advance(RETRY_SECONDS * 0.6)
+        self.world.settle()
+        self.assertEqual((told, len(self.world.clock.getDelayedCalls())), ([], 1))
+        self.world.pool.room = 1
+        self.world.clock.advance(RETRY_SECONDS)
+        self.world.settle()
+        self.assertEqual(len(told), len(ids))
+        self.assertEqual(self.world.sql("SELECT DISTINCT state FROM ledger"), [(State.DELIVERED,)])
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
     def test_stopped(self) -> None:
         """A server that stops meanwhile leaves it waiting: it comes again."""
@@ -436,7 +459,7 @@ class DeletionTests(FullCase):
         deleting = self.begin(self.bob)
         self.assertEqual(self.failureResultOf(deleting, Refusal).value.code, Code.STORAGE_FULL)
         self.world.pool.room = None
-        self.assertEqual(self.world.result(self.accounts.log_in("bob", PASSWORD)), self.bob)
+        self.assertEqual(self.world.result(self.accounts.log_in("bob", PASSWORD)).account, self.bob)
 
     def test_otherErrors(self) -> None:
         """It does not wait when it is not room that is lacking, such as when the server stops."""

@@ -12,18 +12,16 @@ from typing import Any, Callable, Optional, Sequence
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from chat.errors import Code, Refusal
-from chat.ledger import LAWFUL, Acceptance, Account, AccountState, Draft, Letter, State
+from chat.ledger import LAWFUL, Acceptance, Account, AccountState, Arrival, Draft, Letter, State
 from chat.ports import Outcome
-from chat.store import Store, messages
-from chat.store.commit import Procedure
+from chat.store import Store, messages, stretches
+from chat.store.commit import RETRY_SECONDS, Procedure
 from chat.store.files import DataDirectory, schemas
-from chat.store.passwords import THREADS
+from chat.store.hashing import HashingPool
 from chat.store.pool import threaded_pool
-from chat.store.store import RETRY_SECONDS
 from tests.world import RESERVED, World, open_world
 
 
@@ -286,6 +284,61 @@ class RefTests(StoreCase):
         self.assertEqual((again.id, again.code, again.fresh), (first.id, "unknown-recipient", False))
         self.assertEqual(self.world.waiting(dave), [])
 
+    def test_everyFate(self) -> None:
+        """Whatever has become of a message, its ref is known, and no other message gets in under it."""
+        for fate, recipient in (
+            ("", "bob"),
+            ("confirm", "bob"),
+            ("confirm remove", "bob"),
+            ("remove", "bob"),
+            ("recall", "bob"),
+            ("expire", "bob"),
+            ("expire recall", "bob"),
+            ("", "nobody"),
+            ("collect", "nobody"),
+            ("collect recall", "nobody"),
+            ("confirm delete", "bob"),
+        ):
+            ref = f"{fate} {recipient}"
+            sent = draft(recipient, "text", ref=ref, subject="s")
+            first = self.one(self.alice, sent)
+            for step in ["", *fate.split()]:
+                self.take(step, first.id)
+                again = self.one(self.alice, sent)
+                self.assertEqual((again.id, again.time, again.fresh), (first.id, first.time, False), ref)
+                for other in (
+                    draft(recipient, "texts", ref=ref, subject="s"),
+                    draft(recipient, "text", ref=ref, subject="t"),
+                    draft(recipient, "text", ref=ref),
+                    draft("carol", "text", ref=ref, subject="s"),
+                    draft("alice", "text", ref=ref, subject="s"),
+                ):
+                    self.assertReused(other)
+
+    def take(self, step: str, id: int) -> None:
+        """Let this happen to a message that alice has sent to bob, or that came back to her."""
+        if step in ("confirm", "collect"):
+            self.world.confirm(self.bob if step == "confirm" else self.alice, id)
+        elif step in ("remove", "recall"):
+            account = self.bob if step == "remove" else self.alice
+            self.assertEqual(self.world.result(self.store.remove(account.id, [id])).ids, [id])
+        elif step == "expire":
+            self.world.clock.advance(1)
+            self.world.result(self.store.expire(self.world.now(), (0, 0)))
+        elif step == "delete":
+            self.world.delete(self.bob)
+
+    def test_digest(self) -> None:
+        """What the contents were is noted when they go, and not before."""
+        kept, removed, recalled, plain = self.ids(
+            self.alice, *(draft("bob", ref=ref) for ref in ("a", "b", "c")), draft("bob")
+        )
+        self.world.result(self.store.remove(self.bob.id, [removed, plain]))
+        self.world.result(self.store.remove(self.alice.id, [recalled]))
+        noted = self.world.sql("SELECT id FROM ledger WHERE digest IS NOT NULL ORDER BY id")
+        self.assertEqual(noted, [(removed,), (recalled,)])
+        self.assertEqual(self.world.sql("SELECT id FROM ledger WHERE body IS NOT NULL"), [(kept,)])
+
     def test_receiptsFirst(self) -> None:
         """Of a receipt and a repetition that arrive together, the repetition knows of the receipt."""
         sent = draft("bob", "text", ref="r")
@@ -539,8 +592,9 @@ class FileTests(StoreCase):
             if statement == "BEGIN":
                 written.append(set())
             elif statement.startswith(("INSERT", "UPDATE", "DELETE")):
-                files = {"users", "passwords"} & set(re.findall(r"(\w+)\.\w+ ", statement))
-                written[-1] |= files or {"messages"}
+                target = re.match(r"(?:INSERT (?:OR \w+ )?INTO|UPDATE|DELETE FROM) (?:(\w+)\.)?", statement)
+                assert target is not None, statement
+                written[-1].add(target[1] or "messages")
         self.assertEqual({len(files) for files in written}, {0, 1})
         self.assertEqual(set().union(*written), {"messages", "users", "passwords"})
 
@@ -566,6 +620,11 @@ class Row:
     addressee: str | None = None
     content: bool = True
 
+    @property
+    def boxed(self) -> bool:
+        """Whether it is in a mailbox."""
+        return self.state < 2
+
     def columns(self) -> tuple[object, ...]:
         """As SQL finds it."""
         return (
@@ -574,7 +633,7 @@ class Row:
             self.owner,
             self.position,
             self.time,
-            self.settled,
+            self.time if self.settled is None else self.settled,
             self.state,
             int(self.sent.receipt),
             self.sent.ref,
@@ -710,9 +769,9 @@ class Loud:
     def __init__(self) -> None:
         self.ids: list[int] = []
 
-    def push(self, letters: Sequence[Letter]) -> None:
+    def push(self, arrivals: Sequence[Arrival]) -> None:
         """Remember the ids."""
-        self.ids.extend(letter.id for letter in letters)
+        self.ids.extend(message.id for _, message in arrivals)
 
     def more(self) -> None:
         """Nothing is read."""
@@ -925,6 +984,9 @@ class Walk:
         )
         assert rows == [row.columns() for row in model.rows]
         assert sql("SELECT id, position FROM counters") == [(len(model.rows), model.position)]
+        due = {(row.owner, 0, row.id // 4) for row in model.rows if row.boxed}
+        due |= {(row.sender, 1, row.id // 4) for row in model.rows}
+        assert set(sql("SELECT account, box, stretch FROM stretches")) == due
         counts = {account: rest for account, *rest in sql("SELECT account, waiting, offered FROM mailboxes")}
         for person in model.people:
             id = person.account.id
@@ -939,6 +1001,7 @@ class WalkTests(SynchronousTestCase):
     def test_walk(self) -> None:
         """Whatever happens in whatever order, the files are what the plainest model says."""
         met: set[tuple[int, bool]] = set()
+        self.patch(stretches, "STRETCH", 4)
         for seed in range(4):
             walk = Walk(self.mktemp, seed)
             self.addCleanup(walk.close)
@@ -959,7 +1022,7 @@ class ThreadTests(TestCase):
         data = DataDirectory(self.path, schemas())
         data.open()
         self.addCleanup(data.close)
-        self.hashing = ThreadPool(0, THREADS, "passwords")
+        self.hashing = HashingPool()
         self.hashing.start()
         self.addCleanup(self.hashing.stop)
         self.store = self.open()

@@ -25,7 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chat.accounts import Accounts, Registration
 from chat.directory import Directory
 from chat.feed import Feed
-from chat.ledger import Account, Letter
+from chat.ledger import Account, Arrival, Letter
 from chat.mailroom import Mailroom
 from chat.messages import Accepted, Delivered, Frame, Message
 from chat.store import Store
@@ -312,12 +312,12 @@ class Onlooker:
     @property
     def live(self) -> bool:
         """As a session."""
-        return self.feed is not None and self.feed.live
+        return self.feed is not None and self.feed.shows_next
 
-    def push(self, letters: Sequence[Letter]) -> None:
+    def push(self, arrivals: Sequence[Arrival]) -> None:
         """As a session."""
         if self.feed is not None:
-            self.feed.push(letters)
+            self.feed.push(arrivals)
 
     def more(self) -> None:
         """As a session."""

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
 from typing import Callable, Iterator, Mapping
 
 from chat.admin.command import counted
@@ -16,8 +19,12 @@ from chat.ledger import IN_MAILBOX, LAWFUL, AccountState, State
 from chat.mailroom import NOTES
 from chat.store.backup import ALIASES
 from chat.store.files import APPLICATION, VERSIONS, Header, schema
+from chat.store.stretches import INBOX, SENT, STRETCH
 
 Findings = Iterator[str]
+#: A stretch, who says it, and the boxes that have something there: their accounts, and which they are.
+_Side = tuple[int, str, set[tuple[int, int]]]
+_STRETCH = itemgetter(0)
 
 #: A gap with more ids than this is named by its first and its last one.
 LONGEST_LIST = 100_000
@@ -68,7 +75,7 @@ _FAULTS = (
         "{name}, but its content is there: it should be gone",
     ),
     (
-        "m.state = 0 AND m.settled IS NOT NULL",
+        "m.state = 0 AND m.settled <> m.time",
         "waiting, but settled at {settled}: it should not be settled yet",
     ),
     (
@@ -76,7 +83,11 @@ _FAULTS = (
         "{name}, but never settled: it should say when",
     ),
     ("m.receipt NOT IN (0, 1)", "receipt {receipt} is none: it should be 0 or 1"),
-    ("(m.ref IS NULL) <> (m.digest IS NULL)", "has only one of ref and digest: it should have both or none"),
+    ("m.ref IS NULL AND m.digest IS NOT NULL", "has a digest, but no ref: it should have both or none"),
+    (
+        f"m.state IN {_NO_CONTENT} AND m.ref IS NOT NULL AND m.digest IS NULL",
+        "has a ref, but no digest: what its content was should be known",
+    ),
     (
         "m.position NOT BETWEEN 1 AND c.position",
         "position {position} was never given out: it should be 1 to {last_position}",
@@ -112,8 +123,9 @@ _INDEXES = {
     "ledger_waiting": "m.state = 0",
     "ledger_settled": "m.state IN (2, 3)",
 }
-#: Those that files of the first version do not have.
-_LATER = {"ledger_settled"}
+#: The versions of messages.db that have those which not all of them have.
+_VERSIONS = {"ledger_sent": (1, 2), "ledger_inbox": (1, 2), "ledger_settled": (2, 3)}
+_BOXES = {INBOX: "inbox", SENT: "sent"}
 #: What became of the messages of a folded run; the last are ids that never were messages here.
 FOLDED = ("removed", "returned", "recalled", "skipped")
 
@@ -362,7 +374,7 @@ def refs(connection: sqlite3.Connection, _: Totals) -> Findings:
 def indexes(connection: sqlite3.Connection, totals: Totals) -> Findings:
     """What the indexes hold is what the ledger holds: what waits is found when it is looked for."""
     for index, condition in _INDEXES.items():
-        if index in _LATER and _version(connection, "messages") == 1:
+        if _version(connection, "messages") not in _VERSIONS.get(index, (1, 2, 3)):
             continue
         total = totals.indexed[index]
         query = f"SELECT {{}} FROM ledger AS m {{}} WHERE {condition}"
@@ -376,6 +388,45 @@ def indexes(connection: sqlite3.Connection, totals: Totals) -> Findings:
         lost = f"{query.format('id', 'NOT INDEXED')} EXCEPT {query.format('id', f'INDEXED BY {index}')}"
         for (id,) in connection.execute(lost):
             yield f"message {id}: is not in index {index}: it should be"
+
+
+def notes(connection: sqlite3.Connection, _: Totals) -> Findings:
+    """What the notes of the stretches say is what the ledger holds: a listing finds what is there."""
+    if _version(connection, "messages") < 3:
+        return
+    # Side by side, stretch by stretch: each of the two is read once, and little of it is kept.
+    sides = merge(_due(connection), _noted(connection), key=_STRETCH)
+    for stretch, found in groupby(sides, key=_STRETCH):
+        places = {side: there for _, side, there in found}
+        due, noted = (places.get(side, set()) for side in ("due", "noted"))
+        for account, box in sorted(due ^ noted):
+            where = f"{_BOXES.get(box, f'box {box}')} of account {account}: messages"
+            where += f" {stretch * STRETCH} to {(stretch + 1) * STRETCH - 1}"
+            if (account, box) in due:
+                yield f"{where}: some are there, but that is not noted: it should be in stretches"
+            else:
+                yield f"{where}: noted in stretches, but none is there: it should not be noted"
+
+
+def _due(connection: sqlite3.Connection) -> Iterator[_Side]:
+    """The boxes with messages in each stretch of the ledger, in their order."""
+    found = connection.execute(
+        f"SELECT id / {STRETCH}, sender, recipient, state < 2 FROM ledger NOT INDEXED ORDER BY id"
+    )
+    for stretch, rows in groupby(found, key=_STRETCH):
+        places = set()
+        for _, sender, recipient, boxed in rows:
+            places.add((sender, SENT))
+            if boxed:
+                places.add((recipient, INBOX))
+        yield stretch, "due", places
+
+
+def _noted(connection: sqlite3.Connection) -> Iterator[_Side]:
+    """The boxes noted for each stretch, in their order."""
+    found = connection.execute("SELECT stretch, account, box FROM stretches ORDER BY stretch")
+    for stretch, rows in groupby(found, key=_STRETCH):
+        yield stretch, "noted", {(account, box) for _, account, box in rows}
 
 
 # --- mailboxes and accounts ---
@@ -434,7 +485,7 @@ def accounts(connection: sqlite3.Connection, _: Totals) -> Findings:
 
 
 def passwords(connection: sqlite3.Connection, _: Totals) -> Findings:
-    """Each account has a password, and each password an account."""
+    """Each account has a password, each password an account, and each token a password it stands for."""
     for (id,) in connection.execute(
         "SELECT id FROM users.accounts AS a WHERE state = 0"
         " AND NOT EXISTS (SELECT 1 FROM passwords.passwords WHERE account = a.id)"
@@ -446,6 +497,12 @@ def passwords(connection: sqlite3.Connection, _: Totals) -> Findings:
     ):
         whose = "an account that does not exist" if state is None else "a deleted account"
         yield f"password of account {account}: belongs to {whose}: it should be gone"
+    if _version(connection, "passwords") > 1:  # the first version has no tokens
+        for number, account in connection.execute(
+            "SELECT id, account FROM passwords.tokens WHERE account NOT IN"
+            " (SELECT account FROM passwords.passwords)"
+        ):
+            yield f"token {number}: of account {account}, which has no password: it should be gone"
 
 
 # --- the pages of the files ---
@@ -476,6 +533,7 @@ CHECKS: tuple[Callable[[sqlite3.Connection, Totals], Findings], ...] = (
     positions,
     refs,
     indexes,
+    notes,
     mailboxes,
     accounts,
     passwords,

@@ -22,6 +22,7 @@ from chat.ledger import IN_MAILBOX, AccountState, State
 from chat.messages import milliseconds
 from chat.store.backup import ALIASES
 from chat.store.files import VERSIONS, path
+from chat.store.stretches import INBOX, SENT, Stretches
 
 NAME = "import"
 SUMMARY = "put an exported mailbox back (the server must not run)"
@@ -125,6 +126,7 @@ class Entry:
         self._now = int(time.time() * 1000)
         self._people: dict[str, tuple[int, bool]] = {name: (account, True)}
         self._id = self._position = 0
+        self._stretches = Stretches()
         self.restored = self.added = self.moved = self.passed = 0
         self.report = Report()
 
@@ -211,10 +213,11 @@ class Entry:
             return
         waiting = record.state == "waiting"
         self._connection.execute(
-            "UPDATE ledger SET state = ?, settled = CASE WHEN ? THEN NULL ELSE settled END, subject = ?,"
+            "UPDATE ledger SET state = ?, settled = iif(?, time, settled), subject = ?,"
             " body = ? WHERE id = ?",
             (State.WAITING if waiting else State.DELIVERED, waiting, record.subject, record.body, record.id),
         )
+        self._stretches.note(self._connection.cursor(), INBOX, [recipient], [record.id])
         if waiting:
             self._count(recipient)
         self.restored += 1
@@ -272,7 +275,7 @@ class Entry:
                 recipient,
                 self._position,
                 milliseconds(record.time),
-                None if state is State.WAITING else self._now,
+                milliseconds(record.time) if state is State.WAITING else self._now,
                 state,
                 record.receipt,
                 ref,
@@ -283,6 +286,10 @@ class Entry:
                 record.body if boxed else None,
             ),
         )
+        cursor = self._connection.cursor()
+        self._stretches.note(cursor, SENT, [sender], [id])
+        if boxed:
+            self._stretches.note(cursor, INBOX, [recipient], [id])
         if state is State.WAITING:
             self._count(recipient)
         self.added += 1

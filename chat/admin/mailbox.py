@@ -23,6 +23,7 @@ from chat.admin.command import Unusable
 from chat.ledger import AccountState, State
 from chat.mailroom import NOTES
 from chat.messages import BODY_BYTES, RECIPIENT_BYTES, REF_BYTES, SUBJECT_BYTES, milliseconds, rfc3339
+from chat.store.messages import contents_digest
 
 FORMAT = 1
 _CODES = {code.value for code in NOTES}
@@ -121,10 +122,17 @@ def records(connection: sqlite3.Connection, account: int) -> Iterator[Record]:
             returned=None if code is None else Back(code, addressee),
             receipt=bool(receipt and mine),
             ref=ref if mine else None,
-            digest=digest if mine else None,
+            digest=_digest(digest, recipient if addressee is None else addressee, subject, body)
+            if mine and ref is not None
+            else None,
             subject=subject,
             body=body,
         )
+
+
+def _digest(kept: bytes | None, addressee: str, subject: str | None, body: str) -> bytes:
+    """What tells a repeated ref from a reused one; while the content is there, it is not kept."""
+    return contents_digest(addressee, subject, body) if kept is None else kept
 
 
 def write_lines(found: Iterator[Record], name: str, out: IO[bytes]) -> None:

@@ -26,6 +26,10 @@ R = TypeVar("R")
 
 #: The most operations in one transaction: bounds how long a commit may take.
 LARGEST_GROUP = 4096
+#: How long what there was no room for waits before it is tried again.
+RETRY_SECONDS = 1.0
+#: What waited for a result is broken; what waits for the others is not.
+_UNUSABLE = "A result of the store could not be used"
 #: The most bytes of contents in one transaction: bounds what it takes from the reserve on the disk.
 HEAVIEST_GROUP = 4 * 1024 * 1024
 
@@ -38,19 +42,23 @@ class Procedure(Generic[A, R]):
     @ivar file: which of the three files it writes; C{None} if it only reads.
     @ivar rank: where it stands among the procedures that may be gathered; C{None} if it must
         keep its place among all others.
+    @ivar insists: whether an operation that there is no room for is tried again until there is some.
     """
 
-    __slots__ = ("file", "perform", "rank")
+    __slots__ = ("file", "insists", "perform", "rank")
 
     def __init__(
         self,
         perform: Callable[[Cursor, Sequence[A]], Sequence[R]],
         file: str | None,
         rank: int | None = None,
+        *,
+        insists: bool = False,
     ) -> None:
         self.perform = perform
         self.file = file
         self.rank = rank
+        self.insists = insists
 
 
 class _Operation:
@@ -97,6 +105,7 @@ class GroupCommit:
         self._end = end
         self._forget = forget
         self._queue: deque[_Operation] = deque()
+        self._postponed: list[_Operation] = []  # until there is room
         self._busy = False
         self._closed: Optional[Deferred[None]] = None
 
@@ -120,6 +129,12 @@ class GroupCommit:
             self._busy = True
             # Not at once: what else arrived in this turn of the reactor comes along.
             self._reactor.callLater(0, self._next)
+
+    def _try_again(self) -> None:
+        """There may be room by now for what there was none for."""
+        postponed, self._postponed = self._postponed, []
+        for each in postponed:
+            self.submit(each.procedure, each.argument, each.done, each.failed, each.weight)
 
     def call(self, procedure: Procedure[A, R], argument: A) -> Deferred[R]:
         """L{submit} for code that waits."""
@@ -177,7 +192,10 @@ class GroupCommit:
 
     def _committed(self, results: list[object], group: list[_Operation]) -> None:
         for operation, result in zip(group, results):
-            self._tell(operation.done, result)
+            try:
+                operation.done(result)
+            except Exception:
+                self._log.failure(_UNUSABLE)
 
     def _rolled_back(self, failure: Failure, group: list[_Operation]) -> None:
         self._forget()  # the database thread is idle: this is the only place that may
@@ -189,16 +207,17 @@ class GroupCommit:
         else:
             assert failure.value is not None
             error = explain(failure.value)
+            if group[0].procedure.insists and isinstance(error, Refusal) and error.code is Code.STORAGE_FULL:
+                if not self._postponed:
+                    self._reactor.callLater(RETRY_SECONDS, self._try_again)
+                self._postponed += group
+                return
             if not isinstance(error, Refusal):
                 self._log.failure("A transaction was rolled back", failure)
-            self._tell(group[0].failed, error)
-
-    def _tell(self, callback: Callable[[Any], None], result: object) -> None:
-        try:
-            callback(result)
-        except Exception:
-            # What waited for this is broken; what waits for the others is not.
-            self._log.failure("A result of the store could not be used")
+            try:
+                group[0].failed(error)
+            except Exception:
+                self._log.failure(_UNUSABLE)
 
 
 def _perform(cursor: Cursor, group: Sequence[_Operation]) -> list[object]:

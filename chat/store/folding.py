@@ -10,6 +10,7 @@ from typing import Sequence
 
 from chat.ledger import State
 from chat.store.commit import Cursor
+from chat.store.stretches import SENT, Stretches
 
 #: How many messages one transaction folds.
 FOLDED_AT_ONCE = 1000
@@ -18,26 +19,27 @@ FOLDED_AT_ONCE = 1000
 Run = list[int]
 
 
-def fold(cursor: Cursor, before: int) -> bool:
+def fold(cursor: Cursor, before: int, stretches: Stretches) -> bool:
     """Fold some of the messages that are in no mailbox and were settled before this moment.
 
     Whether there may be more.  A dead letter is never folded.
     """
     rows = cursor.execute(
-        "SELECT id, state, code IS NOT NULL FROM ledger WHERE state IN (2, 3) AND settled < ?"
+        "SELECT id, state, code IS NOT NULL, sender FROM ledger WHERE state IN (2, 3) AND settled < ?"
         " ORDER BY settled LIMIT ?",
         (before, FOLDED_AT_ONCE),
     ).fetchall()
     for run in _runs(sorted(rows)):
         cursor.execute("DELETE FROM ledger WHERE id BETWEEN ? AND ?", run[:2])
         _enter(cursor, run)
+    stretches.leave(cursor, SENT, [row[3] for row in rows], [row[0] for row in rows])
     return len(rows) == FOLDED_AT_ONCE
 
 
-def _runs(rows: Sequence[tuple[int, int, int]]) -> list[Run]:
-    """The runs of consecutive ids among these rows of id, state and whether it came back."""
+def _runs(rows: Sequence[tuple[int, int, int, int]]) -> list[Run]:
+    """The runs of consecutive ids among these rows of id, state, whether it came back, and sender."""
     runs: list[Run] = []
-    for id, state, back in rows:
+    for id, state, back, _ in rows:
         if not runs or id != runs[-1][1] + 1:
             runs.append([id, id - 1, 0, 0, 0])
         run = runs[-1]

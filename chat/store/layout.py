@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 #: The files, and the versions of their schemas; the one that decides comes last: they are made in this order.
-VERSIONS = {"passwords": 1, "users": 1, "messages": 2}
+VERSIONS = {"passwords": 2, "users": 1, "messages": 3}
 NAMES = tuple(VERSIONS)
 #: C{PRAGMA application_id}: "chat".
 APPLICATION = 0x63686174

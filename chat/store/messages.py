@@ -7,8 +7,12 @@ counters and the mailboxes' counts are written at the end of the transaction.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from hashlib import blake2b
+from itertools import chain, islice
 from typing import Any, Callable, Iterable, NamedTuple, Sequence
+
+from msgspec import Struct
 
 from chat.errors import Code, Refusal, storage_full
 from chat.ledger import (
@@ -25,11 +29,14 @@ from chat.ledger import (
 )
 from chat.ports import Outcome
 from chat.store.commit import Cursor
+from chat.store.stretches import INBOX, SENT, Stretches, behind, look
 from chat.store.users import Users
 
 #: A page of waiting messages ends behind the message that fills it.
 PAGE_BYTES = 256 * 1024
 PAGE_MESSAGES = 512
+#: A page of a box ends, if there is anything on it, when so many stretches were looked through.
+LOOKED_THROUGH = 25
 #: How many messages of a leaving account one transaction turns round.
 TURNED_AT_ONCE = 1000
 #: It turns no more once it has so many bytes: on a full disk it has only the reserve to write to.
@@ -38,23 +45,27 @@ TURNED_BYTES = 1024 * 1024
 AGED_AT_ONCE = 500
 
 _LETTER = "SELECT id, sender, recipient, position, time, state, code, addressee, subject, body FROM ledger "
-_LINE = "SELECT id, sender, recipient, time, state, code, addressee, subject FROM ledger "
+_LINE = "id, sender, recipient, time, state, code, addressee, subject"
 _INSERT = (
-    "INSERT{} INTO ledger (id, sender, recipient, position, time, state, receipt, ref, digest, code,"
-    " addressee, subject, body) VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT{} INTO ledger (id, sender, recipient, position, time, settled, state, receipt, ref, code,"
+    " addressee, subject, body) VALUES (?, ?, ?, ?, ?5, ?5, 0, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_ALL = _INSERT.format(" OR IGNORE")
 _INSERT_ONE = _INSERT.format("")
 
 
-class Post(NamedTuple):
+#: What is inserted for one draft, as in L{_INSERT}.
+Row = tuple[Any, ...]
+
+
+class Post(Struct, frozen=True, gc=False):
     """The drafts of one sender."""
 
     sender: int
     drafts: Sequence[Draft]
 
 
-class Receipt(NamedTuple):
+class Receipt(Struct, frozen=True, gc=False):
     """The ids that one account confirms."""
 
     account: int
@@ -80,6 +91,20 @@ class Aged(NamedTuple):
     before: int
 
 
+class Back(NamedTuple):
+    """A waiting message that turns round.
+
+    @ivar code: why it came back before, if it did.
+    @ivar account: in whose mailbox it is, under the name C{addressee}.
+    """
+
+    id: int
+    sender: int
+    code: str | None
+    account: int
+    addressee: str
+
+
 class Expiry(NamedTuple):
     """What a look at waiting messages has done.
 
@@ -92,7 +117,10 @@ class Expiry(NamedTuple):
 
 
 class Messages:
-    """The ledger and the mailboxes."""
+    """The ledger and the mailboxes.
+
+    @ivar stretches: where in the ledger the messages of each box are.
+    """
 
     def __init__(
         self,
@@ -118,6 +146,8 @@ class Messages:
         self._reserved = reserved
         self._room = room
         self._limit = limit
+        self.stretches = Stretches()
+        self._homes: dict[str | None, int] = {}  # in this transaction: who has a mailbox without a limit
         self._tally: dict[int, int] = {}  # how many wait, with those entered and not counted yet
         self._id = -1  # the last one given out; -1: to be read from the file
         self._position = -1
@@ -158,6 +188,7 @@ class Messages:
         """The transaction was rolled back."""
         self._id = self._position = -1
         self._deltas.clear()
+        self.stretches.forget()
 
     def _count(self, account: int, waiting: int, offered: int = 0) -> None:
         delta = self._deltas.get(account)
@@ -175,32 +206,23 @@ class Messages:
         now = self._now()
         room = self._room(0) or self._room(_free_inside(cursor))
         self._tally.clear()
-        outcomes = self._accept_together(cursor, posts, now) if room else None
+        self._homes.clear()
+        rows: list[Row] = []
+        outcomes = self._accept_together(cursor, posts, now, rows) if room else None
         if outcomes is None:
             self._tally.clear()
-            outcomes = [self._accept_slowly(cursor, post, now, room) for post in posts]
-        live = self._live
-        for post_outcomes in outcomes:
-            for outcome in post_outcomes:
-                if isinstance(outcome, Acceptance) and outcome.fresh:
-                    account = outcome.mailbox
-                    shown = live(account) or account in self._looking
-                    self._count(account, 1, outcome.position if shown else 0)
+            rows.clear()
+            outcomes = [self._accept_slowly(cursor, post, now, room, rows) for post in posts]
+        if rows:
+            self._note(cursor, rows)
         return outcomes
 
-    def _accept_together(self, cursor: Cursor, posts: Sequence[Post], now: int) -> list[list[Outcome]] | None:
+    def _accept_together(
+        self, cursor: Cursor, posts: Sequence[Post], now: int, rows: list[Row]
+    ) -> list[list[Outcome]] | None:
         """Enter all drafts as new ones; C{None}, and nothing is entered, if some ref is known already."""
         first_id, first_position = self._id, self._position
-        rows: list[tuple[object, ...]] = []
-        outcomes: list[list[Outcome]] = []
-        for post in posts:
-            alive = self._users.active(cursor, post.sender)
-            outcomes.append(
-                [
-                    self._enter(cursor, post.sender, draft, now, rows) if alive else None
-                    for draft in post.drafts
-                ]
-            )
+        outcomes = [self._enter(cursor, post, now, rows) for post in posts]
         if rows:
             cursor.executemany(_INSERT_ALL, rows)
             if cursor.rowcount != len(rows):
@@ -210,32 +232,56 @@ class Messages:
                 return None
         return outcomes
 
-    def _enter(
-        self, cursor: Cursor, sender: int, draft: Draft, now: int, rows: list[tuple[object, ...]]
-    ) -> Acceptance:
-        """Give the draft its id and its mailbox; the row is added to C{rows}."""
-        mailbox, code = self._mailbox_of(cursor, sender, draft, now)
-        if self._limit:
-            self._tally[mailbox] = self._waiting(cursor, mailbox) + 1
-        self._id += 1
-        self._position += 1
-        rows.append(
-            (
-                self._id,
-                sender,
-                mailbox,
-                self._position,
-                now,
-                draft.receipt,
-                draft.ref,
-                None if draft.ref is None else _digest(draft),
-                code,
-                None if code is None else draft.addressee,
-                draft.subject,
-                draft.body,
+    def _enter(self, cursor: Cursor, post: Post, now: int, rows: list[Row]) -> list[Outcome]:
+        """Give each draft its id and its mailbox; the rows to insert are added to C{rows}."""
+        sender = post.sender
+        if not self._users.active(cursor, sender):
+            return [None] * len(post.drafts)
+        id, position = self._id, self._position
+        homes = self._homes
+        outcomes: list[Outcome] = []
+        for draft in post.drafts:
+            id += 1
+            position += 1
+            mailbox = homes.get(draft.recipient)
+            code = addressee = None
+            if mailbox is None:
+                mailbox, code = self._mailbox_of(cursor, sender, draft, now)
+                if self._limit:
+                    self._tally[mailbox] = self._waiting(cursor, mailbox) + 1
+                elif code is None:
+                    homes[draft.recipient] = mailbox
+                if code is not None:
+                    addressee = draft.addressee
+            outcomes.append(Acceptance(id, now, State.WAITING, code, mailbox, position, True))
+            rows.append(
+                (
+                    id,
+                    sender,
+                    mailbox,
+                    position,
+                    now,
+                    draft.receipt,
+                    draft.ref,
+                    code,
+                    addressee,
+                    draft.subject,
+                    draft.body,
+                )
             )
-        )
-        return Acceptance(self._id, now, State.WAITING, code, mailbox, self._position, True)
+        self._id, self._position = id, position
+        return outcomes
+
+    def _note(self, cursor: Cursor, rows: Sequence[Row]) -> None:
+        """These were entered: count them where they wait, and note where they are found."""
+        mailboxes = [row[2] for row in rows]
+        newest = dict(zip(mailboxes, [row[3] for row in rows]))
+        for account, number in Counter(mailboxes).items():
+            shown = self._live(account) or account in self._looking
+            self._count(account, number, newest[account] if shown else 0)
+        ids = [row[0] for row in rows]
+        self.stretches.note(cursor, INBOX, mailboxes, ids)
+        self.stretches.note(cursor, SENT, [row[1] for row in rows], ids)
 
     def _mailbox_of(self, cursor: Cursor, sender: int, draft: Draft, now: int) -> tuple[int, str | None]:
         """Whose mailbox the draft goes to, and why it comes back if it is the sender's."""
@@ -255,7 +301,9 @@ class Messages:
         tally = self._tally.get(account)
         return self.mailbox(cursor, account).waiting if tally is None else tally
 
-    def _accept_slowly(self, cursor: Cursor, post: Post, now: int, room: bool) -> list[Outcome]:
+    def _accept_slowly(
+        self, cursor: Cursor, post: Post, now: int, room: bool, rows: list[Row]
+    ) -> list[Outcome]:
         """One by one, looking for each ref first; without C{room}, nothing new is entered."""
         outcomes: list[Outcome] = []
         alive = self._users.active(cursor, post.sender)
@@ -263,8 +311,8 @@ class Messages:
             known = None
             if alive and draft.ref is not None:
                 known = cursor.execute(
-                    "SELECT id, time, state, code, recipient, position, digest FROM ledger"
-                    " WHERE sender = ? AND ref = ?",
+                    "SELECT id, time, state, code, recipient, position, digest, addressee, subject, body"
+                    " FROM ledger WHERE sender = ? AND ref = ?",
                     (post.sender, draft.ref),
                 ).fetchone()
             if not alive:
@@ -272,16 +320,32 @@ class Messages:
             elif known is None and not room:
                 outcomes.append(storage_full(draft.ref))
             elif known is None:
-                rows: list[tuple[object, ...]] = []
-                outcomes.append(self._enter(cursor, post.sender, draft, now, rows))
-                cursor.execute(_INSERT_ONE, rows[0])
-            elif known[6] == _digest(draft):
-                id, time, state, code, mailbox, position, _ = known
+                outcomes += self._enter(cursor, Post(post.sender, (draft,)), now, rows)
+                cursor.execute(_INSERT_ONE, rows[-1])
+            elif self._is_repeated(cursor, draft, *known[4:5], *known[6:]):
+                id, time, state, code, mailbox, position, *_ = known
                 outcomes.append(Acceptance(id, time, state, code, mailbox, position, False))
             else:
                 reason = "This ref was used for another message. Give each message a ref of its own."
                 outcomes.append(Refusal(Code.REF_REUSED, reason, ref=draft.ref))
         return outcomes
+
+    def _is_repeated(
+        self,
+        cursor: Cursor,
+        draft: Draft,
+        mailbox: int,
+        digest: bytes | None,
+        addressee: str | None,
+        subject: str | None,
+        body: str | None,
+    ) -> bool:
+        """Whether a known message has the contents of the draft."""
+        if digest is not None:
+            return digest == contents_digest(draft.addressee, draft.subject, draft.body)
+        if addressee is None:
+            addressee = self._users.name(cursor, mailbox)
+        return (addressee, subject, body) == (draft.addressee, draft.subject, draft.body)
 
     # --- confirm, remove, recall ---
 
@@ -290,33 +354,29 @@ class Messages:
         now = self._now()
         asked = json.dumps([id for receipt in receipts for id in receipt.ids])
         rows = cursor.execute(
-            "SELECT id, recipient, sender, receipt, code FROM ledger"
+            "SELECT recipient, id, sender, receipt AND code IS NULL FROM ledger"
             " WHERE id IN (SELECT value FROM json_each(?)) AND state = 0",
             (asked,),
         ).fetchall()
-        waiting = {row[0]: row for row in rows}
+        waiting = {row[1]: row for row in rows}
         confirmed: list[tuple[int, int]] = []
         results: list[list[Confirmation]] = []
-        for account, ids in receipts:
-            confirmations = []
-            before = len(confirmed)
-            for id in ids:
-                row = waiting.get(id)
-                if row is None or row[1] != account:
-                    continue
-                del waiting[id]  # named twice, it is confirmed once
-                confirmed.append((now, id))
-                if row[3] and row[4] is None:
-                    confirmations.append(Confirmation(id, row[2]))
-            if len(confirmed) > before:
-                self._count(account, before - len(confirmed))
-            results.append(confirmations)
+        for receipt in receipts:
+            account = receipt.account
+            taken = [  # and what is named twice is confirmed once
+                waiting.pop(id) for id in receipt.ids if id in waiting and waiting[id][0] == account
+            ]
+            if taken:
+                self._count(account, -len(taken))
+                confirmed += [(now, row[1]) for row in taken]
+            results.append([Confirmation(row[1], row[2]) for row in taken if row[3]])
+        # One statement for all of them would have to keep a journal of its own, in case that it fails.
         cursor.executemany("UPDATE ledger SET state = 1, settled = ? WHERE id = ?", confirmed)
         return results
 
     def remove(self, cursor: Cursor, receipt: Receipt) -> Removal:
         """Remove from the account's mailbox, or recall what it sent and still waits."""
-        account, ids = receipt
+        account, ids = receipt.account, receipt.ids
         wanted = json.dumps(ids)
         now = self._now()
         own = cursor.execute(
@@ -325,14 +385,14 @@ class Messages:
             (wanted, account),
         ).fetchall()
         waiting = [row for row in own if row[4] == State.WAITING]
-        self._settle(cursor, State.REMOVED, now, [row[0] for row in own])
+        self._settle(cursor, State.REMOVED, now, [(row[0], account) for row in own])
         self._count(account, -len(waiting))
         recalled = cursor.execute(
             "SELECT id, recipient FROM ledger WHERE id IN (SELECT value FROM json_each(?))"
             " AND sender = ? AND state = 0 AND code IS NULL",
             (wanted, account),
         ).fetchall()
-        self._settle(cursor, State.RECALLED, now, [row[0] for row in recalled])
+        self._settle(cursor, State.RECALLED, now, recalled)
         for _, recipient in recalled:
             self._count(recipient, -1)
         gone = {row[0] for row in own} | {row[0] for row in recalled}
@@ -345,13 +405,19 @@ class Messages:
             ],
         )
 
-    def _settle(self, cursor: Cursor, state: State, now: int, ids: Sequence[int]) -> None:
-        """These are out of every mailbox: their content goes."""
+    def _settle(self, cursor: Cursor, state: State, now: int, messages: Sequence[tuple[int, int]]) -> None:
+        """These are out of every mailbox: their content goes.
+
+        @param messages: of each its id, and whose mailbox it was in.
+        """
         cursor.executemany(
-            "UPDATE ledger SET state = ?, settled = coalesce(settled, ?), subject = NULL, body = NULL"
+            "UPDATE ledger SET state = ?, settled = iif(state = 0, ?, settled), subject = NULL, body = NULL,"
+            " digest = iif(ref IS NULL, NULL, coalesce(digest, contents_digest(coalesce(addressee,"
+            " (SELECT name FROM users.accounts AS a WHERE a.id = recipient)), subject, body)))"
             " WHERE id = ?",
-            [(state, now, id) for id in ids],
+            [(state, now, id) for id, _ in messages],
         )
+        self.stretches.leave(cursor, INBOX, [account for _, account in messages], [id for id, _ in messages])
 
     # --- look ---
 
@@ -403,26 +469,30 @@ class Messages:
 
     def listing(self, cursor: Cursor, page: Page) -> tuple[list[Line], bool]:
         """The entries of a box behind an id, and whether more follow."""
-        where = "sender = ?" if page.sent else "recipient = ? AND state < 2"
-        rows = cursor.execute(
-            f"{_LINE} WHERE {where} AND id > ? ORDER BY id LIMIT ?",
-            (page.account, page.after, page.limit + 1),
-        )
         entries: list[tuple[Any, ...]] = []
-        size = 0
-        more = False
-        for row in rows:
-            if size >= PAGE_BYTES or len(entries) == page.limit:
-                more = True
-                break
-            size += 2 * len(row[6] or "") + len(row[7] or "")  # addressee, subject
-            entries.append(row)
+        more = self._list(cursor, page, entries)
         name = self._users.name
         lines = [
             Line(id, name(cursor, sender), name(cursor, recipient), *rest)
             for id, sender, recipient, *rest in entries
         ]
         return lines, more
+
+    @staticmethod
+    def _list(cursor: Cursor, page: Page, entries: list[tuple[Any, ...]]) -> bool:
+        box = SENT if page.sent else INBOX
+        size = 0
+        # In the first one there may be nothing behind that id: it does not count, and one more tells of more.
+        stretches = behind(cursor, page.account, box, page.after, LOOKED_THROUGH + 2)
+        for looked, stretch in enumerate(stretches):
+            if entries and looked >= LOOKED_THROUGH:
+                return True
+            for row in look(cursor, _LINE, page.account, box, stretch, page.after):
+                if size >= PAGE_BYTES or len(entries) == page.limit:
+                    return True
+                size += 2 * len(row[6] or "") + len(row[7] or "")  # addressee, subject
+                entries.append(row)
+        return False
 
     def read(self, cursor: Cursor, receipt: Receipt) -> list[Letter]:
         """Those of these messages that the account may read and that have content."""
@@ -434,9 +504,20 @@ class Messages:
         return [self._letter(cursor, receipt.account, row) for row in rows]
 
     def _letter(self, cursor: Cursor, reader: int, row: Sequence[Any]) -> Letter:
-        id, sender, recipient, *rest = row
-        name = self._users.name
-        return Letter._make((id, name(cursor, sender), name(cursor, recipient), *rest, recipient == reader))
+        id, sender, recipient, position, time, state, code, addressee, subject, body = row
+        return Letter(
+            id,
+            self._users.name(cursor, sender),
+            self._users.name(cursor, recipient),
+            position,
+            time,
+            state,
+            code,
+            addressee,
+            subject,
+            body,
+            recipient == reader,
+        )
 
     # --- return ---
 
@@ -451,19 +532,19 @@ class Messages:
             " ORDER BY position LIMIT ?",
             (account.id, TURNED_AT_ONCE),
         )
-        rows = _portion(found)
-        back = [(id, sender, code, account.name) for id, sender, code, _ in rows]
+        rows: Sequence[tuple[Any, ...]] = _portion(found)
+        back = [Back(id, sender, code, account.id, account.name) for id, sender, code, _ in rows]
         senders = self._send_back(cursor, back, Code.ACCOUNT_DELETED, now)
         self._count(account.id, -len(rows))
         if rows:
             return True, senders
         # Now everything that is left in the mailbox is delivered: nothing to search for.
-        found = cursor.execute(
-            "SELECT id, length(body) FROM ledger WHERE recipient = ? AND state < 2 ORDER BY id LIMIT ?",
-            (account.id, TURNED_AT_ONCE),
+        delivered = chain.from_iterable(
+            look(cursor, "id, length(body)", account.id, INBOX, stretch, 0)
+            for stretch in behind(cursor, account.id, INBOX, 0, TURNED_AT_ONCE)
         )
-        erased = _portion(found)
-        self._settle(cursor, State.REMOVED, now, [id for id, _ in erased])
+        erased = _portion(islice(delivered, TURNED_AT_ONCE))
+        self._settle(cursor, State.REMOVED, now, [(id, account.id) for id, _ in erased])
         return bool(erased), senders
 
     def expire(self, cursor: Cursor, aged: Aged) -> Expiry:
@@ -471,31 +552,32 @@ class Messages:
 
         What came back already never does again, and what somebody sent to themselves is with its sender.
         """
-        rows = cursor.execute(
-            "SELECT recipient, position, id, sender, code, time FROM ledger"
-            " WHERE state = 0 AND (recipient, position) > (?, ?) ORDER BY recipient, position LIMIT ?",
-            (*aged.after, AGED_AT_ONCE),
-        ).fetchall()
-        back: list[tuple[int, int, str | None, str]] = []
-        for recipient, _, id, sender, code, time in rows:
-            if code is None and sender != recipient and time < aged.before:
-                back.append((id, sender, None, self._users.name(cursor, recipient)))
+        found = cursor.execute(
+            "SELECT recipient, position, id, sender,"
+            " CASE WHEN code IS NULL AND sender <> recipient AND time < ? THEN length(body) END"
+            " FROM ledger WHERE state = 0 AND (recipient, position) > (?, ?)"
+            " ORDER BY recipient, position LIMIT ?",
+            (aged.before, *aged.after, AGED_AT_ONCE),
+        )
+        rows = _portion(found)
+        more = len(rows) == AGED_AT_ONCE or found.fetchone() is not None
+        back: list[Back] = []
+        for recipient, _, id, sender, length in rows:
+            if length is not None:
+                back.append(Back(id, sender, None, recipient, self._users.name(cursor, recipient)))
                 self._count(recipient, -1)
         senders = self._send_back(cursor, back, Code.EXPIRED, self._now())
-        return Expiry(rows[-1][:2] if len(rows) == AGED_AT_ONCE else None, senders)
+        return Expiry(rows[-1][:2] if more else None, senders)
 
-    def _send_back(
-        self, cursor: Cursor, messages: Sequence[tuple[int, int, str | None, str]], why: Code, now: int
-    ) -> set[int]:
+    def _send_back(self, cursor: Cursor, messages: Sequence[Back], why: Code, now: int) -> set[int]:
         """Return waiting messages to their senders; those who came back already, or have none, are dead.
 
-        @param messages: of each its id, its sender, its code, and the name of the one it was meant for.
         @return: the senders whose mailboxes they came back to.
         """
-        returned: list[tuple[object, ...]] = []
+        returned: list[tuple[int, int, str, str, int]] = []
         dead: list[tuple[object, ...]] = []
         senders: set[int] = set()
-        for id, sender, code, addressee in messages:
+        for id, sender, code, _, addressee in messages:
             if code is None and self._users.active(cursor, sender):
                 self._position += 1
                 returned.append((sender, self._position, why.value, addressee, id))
@@ -511,16 +593,23 @@ class Messages:
             " addressee = coalesce(addressee, ?) WHERE id = ?",
             dead,
         )
+        self.stretches.leave(
+            cursor, INBOX, [each.account for each in messages], [each.id for each in messages]
+        )
+        self.stretches.note(cursor, INBOX, [row[0] for row in returned], [row[4] for row in returned])
         return senders
 
 
 def _portion(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Those at the front that one transaction may write anew; the last column is the length of each."""
+    """Those at the front that one transaction may write anew.
+
+    The last column is the length of each; C{None}: it is only looked at.
+    """
     portion: list[tuple[Any, ...]] = []
     size = 0
     for row in rows:
         portion.append(row)
-        size += row[-1]
+        size += row[-1] or 0
         if size >= TURNED_BYTES:
             break
     return portion
@@ -533,10 +622,10 @@ def _free_inside(cursor: Cursor) -> int:
     return int(pages) * int(size)
 
 
-def _digest(draft: Draft) -> bytes:
-    """What tells a repetition from a reuse, long after the content has gone."""
+def contents_digest(addressee: str, subject: str | None, body: str) -> bytes:
+    """What tells a repetition from a reuse of a ref, once the content has gone."""
     digest = blake2b(digest_size=8)
-    for part in (draft.addressee, draft.subject, draft.body):
+    for part in (addressee, subject, body):
         text = b"" if part is None else part.encode()
         digest.update(b"%d:" % (-1 if part is None else len(text)))
         digest.update(text)

@@ -1,4 +1,4 @@
-"""Passwords: the only code that ever sees a hash.
+"""Passwords, and the tokens that stand for them: the only code that ever sees a hash.
 
 bcrypt is slow on purpose, so it has a small thread pool of its own: neither the
 reactor nor the database thread ever waits for it.
@@ -15,12 +15,13 @@ import bcrypt
 from twisted.internet.defer import Deferred
 
 from chat.errors import Code, Refusal
+from chat.ports import Grant
+from chat.store import tokens
 from chat.store.commit import Cursor, GroupCommit, Procedure
+from chat.store.hashing import THREADS
 
 #: How many verifications may be under way or wait for a thread; more are asked to come back.
 MOST_AT_ONCE = 200
-#: How many threads hash: more than the cores would only slow each other down.
-THREADS = 2
 #: What bcrypt takes at cost 12 on slow hardware, to say how long to wait.
 SECONDS_EACH = 0.3
 
@@ -31,21 +32,27 @@ InThread = Callable[..., "Deferred[Any]"]
 class Passwords:
     """The password store, see L{chat.ports.PasswordStore}."""
 
-    def __init__(self, commit: GroupCommit, in_thread: InThread, rounds: int) -> None:
+    def __init__(
+        self, commit: GroupCommit, in_thread: InThread, rounds: int, now: Callable[[], int], life: int
+    ) -> None:
         """Keep passwords.
 
         @param in_thread: C{in_thread(function, *arguments)} calls it in the pool of hashing threads.
         @param rounds: bcrypt's cost, 4 to 31; each step doubles the work.
+        @param now: the time in milliseconds since 1970-01-01 UTC.
+        @param life: for how many milliseconds a token stands for the password.
         """
         self._commit = commit
         self._in_thread = in_thread
         self._rounds = rounds
+        self._now = now
+        self._life = life
         self._busy = 0
         # Checked in place of an account that does not exist, at the same cost.
         self._nobody = bcrypt.hashpw(b"nobody", bcrypt.gensalt(rounds)).decode()
 
     async def set(self, account: int, password: bytes) -> None:
-        """Make this the account's password."""
+        """Make this the account's password, and revoke all its tokens."""
         hashed = await self._hashing(_hash, password, self._rounds)
         await self._commit.call(_STORE, (account, hashed))
 
@@ -58,8 +65,23 @@ class Passwords:
         return right and stored is not None
 
     async def remove(self, account: int) -> None:
-        """Forget the account's password."""
+        """Forget the account's password and its tokens."""
         await self._commit.call(_REMOVE, account)
+
+    async def issue(self, account: int, token: bytes) -> Grant | None:
+        """Let this stand for the password, see L{chat.ports.PasswordStore.issue}."""
+        now = self._now()
+        number = await self._commit.call(_ISSUE, tokens.Wanted(account, token, now, now - self._life))
+        return None if number is None else Grant(number, account, now + self._life)
+
+    async def bearer(self, token: bytes) -> Grant | None:
+        """Whose token this is, see L{chat.ports.PasswordStore.bearer}."""
+        grant = await self._commit.call(_BEARER, (token, self._life))
+        return None if grant is None or grant.expires <= self._now() else grant
+
+    async def revoke(self, account: int, numbers: Sequence[int] | None) -> None:
+        """Revoke tokens, see L{chat.ports.PasswordStore.revoke}."""
+        await self._commit.call(_REVOKE, (account, numbers))
 
     async def _renew(self, account: int | None, stored: str, password: bytes) -> None:
         """Keep the password at the present cost; where there is no time or room, at a later login."""
@@ -110,6 +132,7 @@ def _fetch(cursor: Cursor, accounts: Sequence[int | None]) -> list[str | None]:
 
 def _store(cursor: Cursor, entries: Sequence[tuple[int, str]]) -> list[None]:
     cursor.executemany("INSERT OR REPLACE INTO passwords.passwords (account, hash) VALUES (?, ?)", entries)
+    tokens.revoke_all(cursor, [account for account, _ in entries])
     return [None] * len(entries)
 
 
@@ -121,10 +144,28 @@ def _replace(cursor: Cursor, entries: Sequence[tuple[int | None, str, str]]) -> 
 
 def _remove(cursor: Cursor, accounts: Sequence[int]) -> list[None]:
     cursor.executemany("DELETE FROM passwords.passwords WHERE account = ?", [(each,) for each in accounts])
+    tokens.revoke_all(cursor, accounts)
     return [None] * len(accounts)
+
+
+def _issue(cursor: Cursor, wanted: Sequence[tokens.Wanted]) -> list[int | None]:
+    return [tokens.issue(cursor, each) for each in wanted]
+
+
+def _bearer(cursor: Cursor, shown: Sequence[tuple[bytes, int]]) -> list[Grant | None]:
+    return [tokens.bearer(cursor, token, life) for token, life in shown]
+
+
+def _revoke(cursor: Cursor, revoked: Sequence[tuple[int, Sequence[int] | None]]) -> list[None]:
+    for account, numbers in revoked:
+        tokens.revoke(cursor, account, numbers)
+    return [None] * len(revoked)
 
 
 _FETCH: Procedure[int | None, str | None] = Procedure(_fetch, None)
 _STORE: Procedure[tuple[int, str], None] = Procedure(_store, "passwords")
 _REPLACE: Procedure[tuple[int | None, str, str], None] = Procedure(_replace, "passwords")
 _REMOVE: Procedure[int, None] = Procedure(_remove, "passwords")
+_ISSUE: Procedure[tokens.Wanted, int | None] = Procedure(_issue, "passwords")
+_BEARER: Procedure[tuple[bytes, int], Grant | None] = Procedure(_bearer, None)
+_REVOKE: Procedure[tuple[int, Sequence[int] | None], None] = Procedure(_revoke, "passwords")

@@ -9,6 +9,7 @@ from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred, execute
 
 from chat.store.files import path
+from chat.store.messages import contents_digest
 
 #: Group commit makes FULL affordable; NORMAL would forget accepted messages in a power cut.
 _PRAGMAS = (
@@ -49,6 +50,7 @@ class _NoReactor:
 
 def _arguments(directory: Path) -> dict[str, Any]:
     def opened(connection: Any) -> None:
+        connection.create_function("contents_digest", 3, contents_digest, deterministic=True)
         for name in ("users", "passwords"):
             connection.execute(f"ATTACH ? AS {name}", (str(path(directory, name)),))
         for file in ("main", "users", "passwords"):

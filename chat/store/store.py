@@ -20,8 +20,8 @@ from chat.store.users import Users
 A = TypeVar("A")
 R = TypeVar("R")
 
-#: How long a receipt that there was no room for waits before it is tried again.
-RETRY_SECONDS = 1.0
+#: For how many milliseconds a token stands for a password, unless the operator says otherwise: 30 days.
+TOKEN_LIFE = 30 * 24 * 60 * 60 * 1000
 #: What confirming one message weighs in a transaction, beside the bytes of messages.
 RECEIPT_WEIGHT = 200
 
@@ -39,6 +39,7 @@ class Store:
         reserved: int,
         in_thread: InThread,
         rounds: int,
+        tokens: int = TOKEN_LIFE,
         room: Callable[[int], bool] = lambda inside: True,
         limit: int = 0,
     ) -> None:
@@ -49,6 +50,7 @@ class Store:
         @param reserved: for how many milliseconds the name of a deleted account is kept reserved.
         @param in_thread: see L{Passwords}.
         @param rounds: see L{Passwords}.
+        @param tokens: for how many milliseconds a token stands for a password.
         @param room: whether there is room on the disk for new messages and accounts.
         @param limit: how many messages may wait in a mailbox before new ones come back; 0: any number.
         """
@@ -60,22 +62,26 @@ class Store:
         self._users = Users()
         self._messages = Messages(self._users, now, live, reserved, room, limit)
         self._commit = GroupCommit(pool, reactor, self._begin, self._messages.end, self._forget)
-        self.passwords = Passwords(self._commit, in_thread, rounds)
+        self.passwords = Passwords(self._commit, in_thread, rounds, now, tokens)
         messages, users = self._messages, self._users
         # Receipts before acceptances: a receipt is for what was committed before, and a
         # repeated ref is told the state that the receipts arriving with it make.
-        self._confirm: Procedure[Receipt, list[Confirmation]] = Procedure(messages.confirm, "messages", 0)
+        self._confirm: Procedure[Receipt, list[Confirmation]] = Procedure(
+            messages.confirm, "messages", 0, insists=True
+        )
         self._accept: Procedure[Post, list[Outcome]] = Procedure(messages.accept, "messages", 1)
         self._mailbox = _single(messages.mailbox, None)
         self._waiting = _single(messages.waiting, "messages")
         self._waiting_unnoted = _single(messages.waiting_unnoted, None)
-        self._offer = _single(messages.offer, "messages")
+        self._offer = _single(messages.offer, "messages", insists=True)
         self._listing = _single(messages.listing, None)
         self._read = _single(messages.read, None)
         self._remove = _single(messages.remove, "messages")
         self._turn_round = _single(messages.turn_round, "messages")
         self._expire = _single(messages.expire, "messages")
-        self._fold = _single(fold, "messages")
+        self._fold: Procedure[int, bool] = _single(
+            lambda cursor, before: fold(cursor, before, messages.stretches), "messages"
+        )
         self._find = _single(users.named, None)
         self._unfinished: Procedure[None, tuple[list[Account], list[Account]]] = _single(
             lambda cursor, _: users.unfinished(cursor), None
@@ -124,27 +130,8 @@ class Store:
 
         For lack of room a receipt is not given up: it is tried again until there is some.
         """
-        self._insist(self._confirm, Receipt(account, ids), done, failed, len(ids) * RECEIPT_WEIGHT)
-
-    def _insist(
-        self,
-        procedure: Procedure[A, R],
-        argument: A,
-        done: Callable[[R], None] = lambda result: None,
-        failed: Callable[[Exception], None] = lambda error: None,
-        weight: int = 0,
-    ) -> None:
-        """Do this even if there is no room for it now: try again until there is some."""
-
-        def again(error: Exception) -> None:
-            if isinstance(error, Refusal) and error.code is Code.STORAGE_FULL:
-                self._reactor.callLater(
-                    RETRY_SECONDS, self._commit.submit, procedure, argument, done, again, weight
-                )
-            else:
-                failed(error)
-
-        self._commit.submit(procedure, argument, done, again, weight)
+        receipt = Receipt(account, ids)
+        self._commit.submit(self._confirm, receipt, done, failed, len(ids) * RECEIPT_WEIGHT)
 
     def mailbox(self, account: int) -> Awaitable[Mailbox]:
         """See L{chat.ports.MessageStore.mailbox}."""
@@ -162,7 +149,7 @@ class Store:
                 raise
         letters, more = await self._commit.call(self._waiting_unnoted, (account, after))
         if letters:
-            self._insist(self._offer, (account, letters[-1].position))
+            self._commit.submit(self._offer, (account, letters[-1].position), _nothing, _nothing)
         return letters, more
 
     def listing(self, account: int, sent: bool, after: int, limit: int) -> Awaitable[tuple[list[Line], bool]]:
@@ -250,6 +237,12 @@ class Store:
         return name_reserved(name)
 
 
-def _single(perform: Callable[[Cursor, A], R], file: str | None) -> Procedure[A, R]:
+def _single(perform: Callable[[Cursor, A], R], file: str | None, *, insists: bool = False) -> Procedure[A, R]:
     """A procedure that serves one operation at a time and keeps its place."""
-    return Procedure(lambda cursor, arguments: [perform(cursor, each) for each in arguments], file)
+    return Procedure(
+        lambda cursor, arguments: [perform(cursor, each) for each in arguments], file, insists=insists
+    )
+
+
+def _nothing(_: object) -> None:
+    """Nobody waits for this."""

@@ -1,11 +1,16 @@
-"""From the schema of an earlier version to this one's: a backup first, then one transaction for each file."""
+"""From the schema of an earlier version to this one's: a backup first, then one transaction for each file.
+
+SQLite does not commit over several files at once, so each transaction is complete but
+for its commit before the first one is committed: what can go wrong goes wrong before.
+A crash in between is no harm; the next start upgrades what is left.
+"""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from importlib.resources import files
 from pathlib import Path
 from typing import Mapping
@@ -42,15 +47,20 @@ def upgrade(directory: Path, found: Mapping[str, int], steps: Steps) -> Path:
             f"The files in {directory} cannot be copied ({error}), as they must be before they are upgraded:"
             " make room or give this user the right to write there."
         ) from None
-    for name in NAMES:
-        if found[name] == VERSIONS[name]:
-            continue
+    old = [name for name in NAMES if found[name] < VERSIONS[name]]
+    with ExitStack() as stack:
         try:
-            _apply(path(directory, name), name, found[name], steps)
+            ready = {}
+            for name in old:
+                ready[name] = stack.enter_context(closing(_connected(path(directory, name))))
+                _apply(ready[name], name, found[name], steps)
+            # The one that takes most room goes first.
+            for name in reversed(old):
+                ready[name].execute("COMMIT")
         except sqlite3.Error as error:
             raise StartError(
                 f"{path(directory, name)} cannot be upgraded from schema {found[name]} ({error}):"
-                f" make room, or start the version before; a backup is in {kept}."
+                f" make room, or start the version before with the files in {kept}."
             ) from None
     return kept
 
@@ -92,8 +102,11 @@ def _free(folder: Path) -> Path:
     return free
 
 
-def _apply(file: Path, name: str, version: int, steps: Steps) -> None:
+def _connected(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(file, isolation_level=None)
+
+
+def _apply(connection: sqlite3.Connection, name: str, version: int, steps: Steps) -> None:
+    """All of it but the commit, without which nothing counts, whenever it ends."""
     script = "".join(steps[name, each] for each in range(version, VERSIONS[name]))
-    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        # Without COMMIT nothing of it counts, whenever it ends.
-        connection.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {VERSIONS[name]};COMMIT;")
+    connection.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {VERSIONS[name]};")

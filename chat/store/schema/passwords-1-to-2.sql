@@ -1,0 +1,12 @@
+-- What passwords-2.sql has and passwords-1.sql has not, in the same words.
+
+-- What stands for a password, until it ends or is revoked.  A token is 256 random bits, which nobody can
+-- try out; so a fast hash keeps it as well as a slow one would.
+CREATE TABLE tokens (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT, -- never given twice
+    account INTEGER NOT NULL,      -- users.accounts.id
+    digest  BLOB NOT NULL UNIQUE,  -- SHA-256 of the token
+    issued  INTEGER NOT NULL       -- milliseconds since 1970-01-01 UTC
+) STRICT;
+
+CREATE INDEX tokens_account ON tokens (account);
