@@ -25,7 +25,7 @@ from chat.errors import Code, FatalError
 from chat.messages import Answer, Bye, Fatal, Frame, Incoming
 from chat.ports import Peer
 from chat.session import Session
-from chat.wire.translator import FRAMES_AT_ONCE, Translator
+from chat.wire.translator import REFUSALS_AT_ONCE, Translator
 
 #: Input that waits for the session beyond this is left in the network.
 INPUT_BYTES = 64 * 1024
@@ -161,15 +161,18 @@ class ChatProtocol(Protocol):
         if not self._due:
             self._reading = True
             try:
-                self._guarded(self._hand_over)
+                self._hand_over()
+            except Exception:
+                self._failed(Failure())
             finally:
                 self._reading = False
         if self._open:
-            self._watch_login()
+            if self._timer is not None or not self._session.logged_in:
+                self._watch_login()
             if self._translator.buffered > INPUT_BYTES and (self._due or not self._willing()):
                 self._stopped = True
                 self.transport.pauseProducing()
-            else:
+            elif self._stopped:
                 self._resume_transport()
 
     def _willing(self) -> bool:
@@ -182,20 +185,26 @@ class ChatProtocol(Protocol):
             self._late = False
             if not session.logged_in:
                 self._login_timed_out()
+        one_by_one = 0
         while self._open and self._willing():
-            incoming: list[Incoming]
+            incoming: Sequence[Incoming]
             if session.logged_in:
                 incoming = translator.take(session.limit)
+                more = translator.more
             else:
                 first = translator.next(session.limit)
                 incoming = [] if first is None else [first]
+                one_by_one += 1  # nearly all of them, if there are many, are refused
+                more = one_by_one == REFUSALS_AT_ONCE
             if not incoming:
                 break
             session.receive(incoming)
-            if len(incoming) >= FRAMES_AT_ONCE:
+            if more:
                 self._due = True
                 self._door.reactor.callLater(0, self._read_on)
                 return
+            if not translator.buffered:
+                break
         if self._ended and self._open and self._willing():
             session.receive([Answer(_UNFINISHED if translator.buffered else Bye())])
 

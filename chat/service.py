@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,7 +20,6 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from chat import __version__
 from chat.accounts import Accounts, Registration
@@ -31,7 +31,7 @@ from chat.protocol import ChatFactory
 from chat.session import Session
 from chat.store import Store
 from chat.store.files import DataDirectory, schemas
-from chat.store.passwords import THREADS
+from chat.store.hashing import HashingPool
 from chat.store.pool import DirectPool, threaded_pool
 from chat.store.retention import Retention
 from chat.store.room import Room
@@ -43,6 +43,8 @@ from chat.wire.translator import FrameTranslator, Translator
 SERVER = f"chat {__version__}"
 #: How long open connections may take to close when the server stops, in seconds.
 GRACE = 5.0
+#: How many connections may wait at a door for their turn.
+WAITING_LINE = 4096
 _DAY = 24 * 60 * 60 * 1000
 
 #: What each kind of door speaks.
@@ -69,6 +71,7 @@ class Settings:
         or a UNIX socket, else nobody.
     @ivar bcrypt_rounds: the cost of password hashes, 4 to 31.
     @ivar login_timeout: seconds a login may take.
+    @ivar token_days: days for which a token can stand for a password.
     @ivar reserve_names: days for which the name of a deleted account stays reserved.
     @ivar expire: days after which a message that nobody collected turns round; 0: never.
     @ivar mailbox_limit: how many messages may wait in a mailbox before new ones come back; 0: any number.
@@ -81,6 +84,7 @@ class Settings:
     registration: Registration | None = None
     bcrypt_rounds: int = 12
     login_timeout: float = 60.0
+    token_days: float = 30.0
     reserve_names: float = 90.0
     reserve_space: int | None = None
     expire: float = 0.0
@@ -162,7 +166,7 @@ class ChatService(Service):
 
     def _build(self) -> None:
         settings = self._settings
-        self._hashing = ThreadPool(0, THREADS, "passwords")
+        self._hashing = HashingPool()
         self._hashing.start()
         online = Directory()
         self._data = self._store(threaded_pool(self._reactor, settings.data), self._reactor, online.live)
@@ -196,6 +200,7 @@ class ChatService(Service):
                 self._reactor, self._hashing, function, *arguments
             ),
             rounds=self._settings.bcrypt_rounds,
+            tokens=int(self._settings.token_days * _DAY),
             room=self._room,
             limit=self._settings.mailbox_limit,
         )
@@ -213,6 +218,7 @@ class ChatService(Service):
                 raise StartError(_cannot_listen(kind, description, outcome[0]))
             port = outcome[0]
             self._ports.append(port)
+            _let_wait(port)
             address = port.getHost()
             local = local and _is_local(address)
             self._log.info("{kind} door listening on {address}", kind=kind, address=_show(address))
@@ -310,6 +316,17 @@ def _is_local(address: IAddress) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _let_wait(port: Any) -> None:
+    """Let the clients of a server that was started anew come back all at once.
+
+    Endpoints let 50 wait. Who comes when the line is full is not heard, and knocks again only
+    after a second, then after three more, and so on.
+    """
+    listening = getattr(port, "socket", None)
+    if isinstance(listening, socket.socket):
+        listening.listen(WAITING_LINE)
 
 
 def _show(address: Any) -> str:

@@ -1,4 +1,4 @@
-"""The states of one conversation: login, user, (login again,) closed.
+"""The states of one conversation: login (see L{chat.login}), user, (login again,) closed.
 
 No I/O: frames come in as lists, answers go out through a L{Peer}, in the order
 of the frames they answer.  What arrives together is handed to the mailroom
@@ -14,10 +14,11 @@ from enum import Enum
 from functools import partial, wraps
 from typing import Any, Callable, Concatenate, Coroutine, Optional, ParamSpec, Sequence
 
-from chat.accounts import Accounts, prepare_name
+from chat.accounts import Accounts, Admission
 from chat.errors import Code, FatalError, Refusal
 from chat.feed import Feed
-from chat.ledger import Account, Letter
+from chat.ledger import Account, Arrival
+from chat.login import Introduction, Outcome
 from chat.mailroom import Mailroom, failed, fatal
 from chat.messages import (
     LOGIN_FRAME_BYTES,
@@ -27,7 +28,6 @@ from chat.messages import (
     Answer,
     Bye,
     ChangePassword,
-    Created,
     Delete,
     DeleteAccount,
     Delivered,
@@ -36,10 +36,10 @@ from chat.messages import (
     Frame,
     Incoming,
     List,
+    LoggedOut,
     Login,
+    Logout,
     Message,
-    NewPassword,
-    Password,
     PasswordChanged,
     Ping,
     Pong,
@@ -47,10 +47,12 @@ from chat.messages import (
     Read,
     Received,
     System,
-    Username,
+    Token,
+    TokenIssued,
     Version,
     Welcome,
     keyword,
+    rfc3339,
 )
 from chat.ports import Peer
 
@@ -65,9 +67,7 @@ NOTICES_KEPT = 50_000
 class State(Enum):
     """Where a conversation stands."""
 
-    USERNAME = "waiting for a user name"
-    PASSWORD = "waiting for the password"
-    NEW_PASSWORD = "waiting for a new password"
+    LOGIN = "not logged in"
     USER = "logged in"
     CLOSED = "closed"
 
@@ -93,11 +93,18 @@ async def _raise(error: Exception) -> None:
 
 
 class _Turn:
-    """The place of one frame, or of a batch of sends, in the order of the answers."""
+    """The place of one frame, or of a batch of sends, in the order of the answers.
 
-    __slots__ = ("frames",)
+    @ivar frames: the answers, once they are known.
+    @ivar count: how many messages are sent with it.
+    @ivar size: how many bytes their bodies have.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("count", "frames", "size")
+
+    def __init__(self, count: int = 0, size: int = 0) -> None:
+        self.count = count
+        self.size = size
         self.frames: Optional[list[Frame]] = None
 
 
@@ -106,17 +113,19 @@ class Session:
 
     __slots__ = (
         "_accounts",
+        "_admission",
         "_bytes",
         "_feed",
         "_held",
+        "_introduction",
         "_mailroom",
-        "_name",
         "_notices",
         "_peer",
         "_proceeding",
         "_queue",
         "_sends",
         "_server",
+        "_tokens",
         "_turns",
         "account",
         "state",
@@ -126,6 +135,7 @@ class Session:
         """Converse with C{peer}; C{server} is the name and version the greeting gives."""
         self._peer = peer
         self._accounts = accounts
+        self._introduction = Introduction(accounts)
         self._mailroom = mailroom
         self._server = server
         self._queue: deque[Incoming] = deque()
@@ -134,22 +144,28 @@ class Session:
         self._sends = 0  # under way in the mailroom
         self._bytes = 0
         self._held = False  # a command is being answered; the frames behind it wait
-        self._name = ""  # the prepared name whose password is awaited
         self._feed: Optional[Feed] = None
         self._notices: dict[str, list[int]] = {}  # deliveries the peer was too busy to be told of
+        self._admission: Optional[Admission] = None
+        self._tokens: tuple[int, ...] = ()  # the numbers of those shown and given in this login
         self.account: Optional[Account] = None
-        self.state = State.USERNAME
+        self.state = State.LOGIN
 
     # --- what the connection says ---
 
     def start(self) -> None:
         """The connection stands: the server speaks first."""
-        self._peer.send([Version(protocol=PROTOCOL_VERSION, server=self._server), Username()])
+        self._peer.send([Version(protocol=PROTOCOL_VERSION, server=self._server), self.prompt])
 
     @property
     def logged_in(self) -> bool:
         """Whether the login is complete."""
         return self.state is State.USER
+
+    @property
+    def prompt(self) -> System:
+        """What is awaited of a client that is not logged in."""
+        return self._introduction.prompt
 
     @property
     def limit(self) -> int:
@@ -161,10 +177,16 @@ class Session:
         """Whether more frames may be handed in."""
         return (
             not self._held
+            and not self._proceeding  # an answer that was there at once; whoever takes the frames goes on
             and self._sends < SENDS_UNDER_WAY
             and self._bytes < BYTES_UNDER_WAY
             and self.state is not State.CLOSED
         )
+
+    @property
+    def _full(self) -> bool:
+        """Whether as much is under way in the mailroom as may be."""
+        return self._sends >= SENDS_UNDER_WAY or self._bytes >= BYTES_UNDER_WAY
 
     @property
     def closed(self) -> bool:
@@ -217,10 +239,10 @@ class Session:
         return feed is not None and feed.shows_next
 
     @_alone
-    def push(self, letters: Sequence[Letter]) -> None:
+    def push(self, arrivals: Sequence[Arrival]) -> None:
         """See L{chat.directory.Resident.push}."""
         if self._feed is not None:
-            self._feed.push(letters)
+            self._feed.push(arrivals)
 
     @_alone
     def more(self) -> None:
@@ -280,19 +302,14 @@ class Session:
         if isinstance(frame, Answer):
             self._door_says(frame.frame)
             if isinstance(frame.frame, Failed):
-                self._answer(self._prompt())
-        elif isinstance(frame, Login) and frame.field not in ("username", "password"):
-            self._refuse_login(Refusal(Code.BAD_FRAME, "A login frame's field is username or password."))
-        elif isinstance(frame, Login) and frame.field == "username" and self.state is State.USERNAME:
-            self._hold(self._take_name(frame.value))
-        elif isinstance(frame, Login) and frame.field == "password" and self.state is State.PASSWORD:
-            self._hold(self._take_password(frame.value))
-        elif isinstance(frame, Login) and frame.field == "password" and self.state is State.NEW_PASSWORD:
-            self._hold(self._take_new_password(frame.value))
+                self._answer(self.prompt)
         elif isinstance(frame, Login):
-            self._refuse_login(
-                Refusal(Code.BAD_STATE, f"The {keyword(type(self._prompt()))} is awaited now.")
-            )
+            try:
+                step = self._introduction.take(frame)
+            except Refusal as refusal:
+                self._refuse_login(refusal)
+            else:
+                self._hold(self._log_in(step))
         else:
             ref = frame.ref if isinstance(frame, Message) else None
             self._refuse_login(self._out_of_place(frame) or _not_before_login(ref))
@@ -305,12 +322,7 @@ class Session:
 
     def _refuse_login(self, refusal: Refusal) -> None:
         self._answer(failed(refusal))
-        self._answer(self._prompt())
-
-    def _prompt(self) -> System:
-        if self.state is State.PASSWORD:
-            return Password()
-        return NewPassword() if self.state is State.NEW_PASSWORD else Username()
+        self._answer(self.prompt)
 
     def _user(self, frame: Incoming) -> None:
         account = self.account
@@ -331,6 +343,10 @@ class Session:
             self._hold(self._command(self._change_password(account, frame)))
         elif isinstance(frame, DeleteAccount):
             self._hold(self._delete_account(account, frame.password))
+        elif isinstance(frame, Token):
+            self._hold(self._command(self._issue_token()))
+        elif isinstance(frame, Logout):
+            self._hold(self._log_out(account, frame.all))
         elif isinstance(frame, Quit):
             self._last(Bye())
         elif isinstance(frame, Login):
@@ -351,14 +367,11 @@ class Session:
 
     def _accept(self, messages: list[Message]) -> None:
         assert self.account is not None
-        count = len(messages)
-        size = sum([len(message.body) for message in messages])
-        turn = self._turn()
-        self._sends += count
-        self._bytes += size
-
-        answered = partial(self._answered, turn, count, size)
-        self._mailroom.accept(self.account, messages, answered, self._broken)
+        turn = _Turn(len(messages), sum([len(message.body) for message in messages]))
+        self._turns.append(turn)
+        self._sends += turn.count
+        self._bytes += turn.size
+        self._mailroom.accept(self.account, messages, partial(self._answered, turn), self._broken)
 
     def _confirm(self, account: Account, ids: Sequence[int]) -> None:
         size = len(ids) * ID_BYTES
@@ -368,19 +381,21 @@ class Session:
     @_alone
     def _confirmed(self, size: int) -> None:
         """A receipt is on disk."""
-        waited = not self.ready
+        waited = self._full
         self._bytes -= size
         if waited:
             self._peer.resume()
 
     @_alone
-    def _answered(self, turn: _Turn, count: int, size: int, frames: list[Frame]) -> None:
+    def _answered(self, turn: _Turn, frames: list[Frame]) -> None:
         """These are the answers to a batch of sends."""
-        self._sends -= count
-        self._bytes -= size
+        waited = self._full
+        self._sends -= turn.count
+        self._bytes -= turn.size
         turn.frames = frames
         self._flush()
-        self._peer.resume()
+        if waited:
+            self._peer.resume()
 
     @_alone
     def _broken(self, error: Exception) -> None:
@@ -414,50 +429,51 @@ class Session:
             return [failed(refusal)]
 
     async def _change_password(self, account: Account, frame: ChangePassword) -> Frame:
-        await self._accounts.change_password(account, frame.password, frame.new)
+        self._admission = await self._accounts.change_password(account, frame.password, frame.new)
         return PasswordChanged()
+
+    async def _issue_token(self) -> Frame:
+        assert self._admission is not None
+        token = await self._accounts.issue(self._admission)
+        self._tokens += (token.number,)
+        return TokenIssued(value=token.value, expires=rfc3339(token.expires))
+
+    async def _log_out(self, account: Account, everywhere: bool) -> list[Frame]:
+        try:
+            await self._accounts.revoke(account, None if everywhere else self._tokens)
+        except Refusal as refusal:
+            return [failed(refusal)]
+        return [LoggedOut(), self._begin_again()]
 
     async def _delete_account(self, account: Account, password: str) -> list[Frame]:
         try:
             await self._accounts.delete(account, password, self)
         except Refusal as refusal:
             return [failed(refusal)]
+        return [AccountDeleted(), self._begin_again()]
+
+    def _begin_again(self) -> System:
+        """Leave the account, unless the session has ended meanwhile; what is asked then."""
         self._leave()
-        self._await(State.USERNAME)
-        return [AccountDeleted(), Username()]
+        if not self.closed:
+            self.state = State.LOGIN
+        return self.prompt
 
-    async def _take_name(self, value: str) -> list[Frame]:
-        try:
-            self._name = prepare_name(value)
-            offered = await self._accounts.offer(self._name)
-        except Refusal as refusal:
-            return [failed(refusal), Username()]
-        self._await(State.NEW_PASSWORD if offered else State.PASSWORD)
-        return [NewPassword() if offered else Password()]
+    async def _log_in(self, step: Coroutine[Any, Any, Outcome]) -> list[Frame]:
+        outcome = await step
+        if not isinstance(outcome, Admission):
+            return outcome
+        return [] if self.closed else await self._enter(outcome)
 
-    async def _take_new_password(self, value: str) -> list[Frame]:
-        self._await(State.USERNAME)
-        try:
-            account = await self._accounts.sign_up(self._name, value)
-        except Refusal as refusal:
-            return [failed(refusal), Username()]
-        return [Created(username=account.name), Username()]
-
-    async def _take_password(self, value: str) -> list[Frame]:
-        try:
-            account = await self._accounts.log_in(self._name, value)
-        except Refusal as refusal:
-            self._await(State.USERNAME)
-            return [failed(refusal), Username()]
-        return [] if self.closed else await self._enter(account)
-
-    async def _enter(self, account: Account) -> list[Frame]:
+    async def _enter(self, admission: Admission) -> list[Frame]:
         """Become a session of this account.
 
-        Called when its password was found right, with nothing awaited in between: an
+        Called when it has proven itself, with nothing awaited in between: an
         account that is deleted from here on finds this session and ends it.
         """
-        self.account = account
+        self._admission = admission
+        self._tokens = () if admission.token is None else (admission.token,)
+        self.account = account = admission.account
         self._mailroom.enter(account, self)
         mailbox = await self._mailroom.mailbox(account)
         if self.closed:
@@ -465,11 +481,6 @@ class Session:
         self.state = State.USER
         self._feed = Feed(account, self._mailroom, self._peer, mailbox.offered)
         return [Welcome(username=account.name, waiting=mailbox.waiting)]
-
-    def _await(self, state: State) -> None:
-        """Wait for the next step of a login, unless the session has ended meanwhile."""
-        if not self.closed:
-            self.state = state
 
     def _leave(self) -> None:
         """Nothing of the account's mailbox reaches this session any more."""
@@ -502,6 +513,8 @@ class Session:
     def _flush(self) -> None:
         """Say what is answered up to the first frame that is not."""
         turns = self._turns
+        if not turns or turns[0].frames is None:
+            return
         frames: list[Frame] = []
         final = False
         while turns and not final and (answer := turns[0].frames) is not None:
@@ -531,6 +544,8 @@ _FROM_CLIENTS = (
     Ping,
     Quit,
     ChangePassword,
+    Token,
+    Logout,
 )
 
 

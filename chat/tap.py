@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 from twisted.python import usage
@@ -37,6 +38,7 @@ Try it with: telnet 127.0.0.1 5310"""
         ],
         ["bcrypt-rounds", None, "12", "Cost of password hashes, 4 to 31; raised hashes follow at login."],
         ["login-timeout", None, "60", "Seconds a login may take."],
+        ["token-days", None, "30", "Days for which a token can stand for a password."],
         ["reserve-names", None, "90", "Days for which nobody can take the name of a deleted account."],
         ["expire", None, "0", "Days after which a message that nobody collected comes back; 0: it waits."],
         ["mailbox-limit", None, "0", "Messages that may wait for one account before more come back; 0: any."],
@@ -73,6 +75,7 @@ Try it with: telnet 127.0.0.1 5310"""
         """
         self["bcrypt-rounds"] = _number(self, "bcrypt-rounds", int, 4, 31)
         self["login-timeout"] = _number(self, "login-timeout", float, 0.1, 86400)
+        self["token-days"] = _number(self, "token-days", float, 0.001, 36500)
         self["reserve-names"] = _number(self, "reserve-names", float, 0, 36500)
         if self["reserve-space"] is not None:
             self["reserve-space"] = int(_number(self, "reserve-space", float, 0, 2**40) * MIB)
@@ -97,16 +100,28 @@ def makeService(options: Options) -> ChatService:
         registration=options["registration"],
         bcrypt_rounds=options["bcrypt-rounds"],
         login_timeout=options["login-timeout"],
+        token_days=options["token-days"],
         reserve_names=options["reserve-names"],
         reserve_space=options["reserve-space"],
         expire=options["expire"],
         mailbox_limit=options["mailbox-limit"],
         fold=options["fold"],
     )
+    reactor.addSystemEventTrigger("after", "startup", _spare_the_collector)
     try:
         return ChatService(reactor, settings)
     except ValueError as error:
         raise SystemExit(f"chat: {error}: see twistd chat --help") from None
+
+
+def _spare_the_collector() -> None:
+    """What is here when the server starts stays: it need not be looked through for garbage again.
+
+    What a message is made of is in no cycle; it goes without the collector.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def _number(options: Options, name: str, kind: type, least: float, most: float) -> float:

@@ -374,6 +374,7 @@ class Network:
         registration: Registration = Registration.OPEN,
         login_timeout: float = 60.0,
         clock: Optional[Clock] = None,
+        hashing: Optional[Hashing] = None,
     ) -> None:
         """Start a server on the data directory C{data}, which is made if need be."""
         self.data = data
@@ -383,7 +384,7 @@ class Network:
             clock.advance(START)
         self.clock = clock
         self.clients: list[Client] = []
-        self.hashing = Hashing()
+        self.hashing = Hashing() if hashing is None else hashing
         self.directory = Directory()
         self._held = open_data(data)
         self.disk = Disk(data, self.clock)

@@ -21,6 +21,7 @@ WORDS = ("chat.messages", "chat.errors")
 WIRE = ("chat.wire",)
 RULES = (
     "chat.session",
+    "chat.login",
     "chat.accounts",
     "chat.mailroom",
     "chat.directory",

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chat.admin import check as checking
 from chat.admin.check import Grade, Line, answers, door, room, versions
 from chat.admin.main import main
-from chat.store.files import NAMES, DataDirectory, path, schemas
+from chat.store.files import NAMES, VERSIONS, DataDirectory, path, schemas
 from tests.world import World
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -158,11 +158,12 @@ class DirectoryTests(SynchronousTestCase):
         """A file of another program, and one of another version."""
         for name, pragma in (("users", "application_id"), ("messages", "user_version")):
             connection = sqlite3.connect(path(self.path, name))
-            connection.execute(f"PRAGMA {pragma} = 3")
+            connection.execute(f"PRAGMA {pragma} = {VERSIONS['messages'] + 1}")
             connection.close()
+        known = VERSIONS["messages"]
         self.assertSays(
             1,
-            "error    messages.db has schema version 3: this program knows 2",
+            f"error    messages.db has schema version {known + 1}: this program knows {known}",
             "error    users.db is not a file of a chat server: it is another program's",
         )
 

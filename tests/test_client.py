@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Sequence
 
 from twisted.internet import error
 from twisted.internet.address import IPv4Address
@@ -51,9 +51,12 @@ from chat.messages import (
     Failed,
     Fatal,
     Frame,
+    Incoming,
     List,
     Listing,
+    LoggedOut,
     Login,
+    Logout,
     Message,
     Messages,
     NewPassword,
@@ -65,13 +68,17 @@ from chat.messages import (
     Read,
     Received,
     Returned,
+    Token,
+    TokenIssued,
     Username,
     Version,
     Welcome,
+    milliseconds,
 )
 from chat.wire import Codec
 from chat.wire.translator import FrameTranslator
 
+DAY = 24 * 60 * 60
 TIME = "2026-11-22T21:07:00.123Z"
 
 
@@ -101,6 +108,10 @@ class MemoryServer:
         self.step = 0
         self.cuts: set[int] = set()
         self.heard: list[tuple[int, Frame]] = []
+        #: The tokens in force, and whose they are; None: a server that knows no tokens.
+        self.tokens: dict[str, str] | None = {}
+        self.issued = 0
+        self.expires = "2026-12-22T21:07:00.000Z"
         self.answers: list[Callable[[MemorySession, Frame], bool]] = []
         self.mute = False
         self.greeting: Frame = Version(protocol=1, server="memory 1")
@@ -142,6 +153,11 @@ class MemoryServer:
         """Send a message to the sessions of its owner."""
         for session in self.online(stored.owner):
             session.say(stored.message)
+
+    def revoke(self, name: str) -> None:
+        """No token of this account is in force any more."""
+        if self.tokens is not None:
+            self.tokens = {token: owner for token, owner in self.tokens.items() if owner != name}
 
     def turn_back(self, id: int, code: str = "account-deleted") -> None:
         """Return a waiting message to its sender."""
@@ -187,7 +203,11 @@ class MemorySession(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Answer each frame, unless the connection breaks at it."""
         self._translator.feed(data)
-        for frame in self._translator.take(1 << 20):
+        while frames := self._translator.take(1 << 20):
+            self._hear(frames)
+
+    def _hear(self, frames: Sequence[Incoming]) -> None:
+        for frame in frames:
             if self._over or self.server.mute:
                 return
             assert not isinstance(frame, Answer), frame
@@ -247,12 +267,16 @@ class MemorySession(Protocol):
                 self.say(Failed(code="wrong-password", reason="Not this one."))
             else:
                 server.accounts[self.name] = frame.new
+                server.revoke(self.name)
                 self.say(PasswordChanged())
+        elif isinstance(frame, (Token, Logout)):
+            self._token(frame)
         elif isinstance(frame, DeleteAccount):
             if server.accounts[self.name] != frame.password:
                 self.say(Failed(code="wrong-password", reason="Not this one."))
             else:
                 del server.accounts[self.name]
+                server.revoke(self.name)
                 self.name = ""
                 self.say(AccountDeleted(), Username())
         elif isinstance(frame, Ping):
@@ -268,22 +292,46 @@ class MemorySession(Protocol):
         if login.field == "username":
             self._wanted = value.lower()
             self.say(Password() if self._wanted in server.accounts else NewPassword())
+        elif login.field == "token" and server.tokens is None:
+            self.say(Failed(code="bad-frame", reason="What is a token?"), Password())
+        elif login.field == "token":
+            if (server.tokens or {}).get(value) == self._wanted:
+                self._welcome()
+            else:
+                self.say(Failed(code="wrong-token", reason="Not this one."), Username())
         elif self._wanted not in server.accounts:
             server.accounts[self._wanted] = value
             self.say(Created(username=self._wanted), Username())
         elif server.accounts[self._wanted] != value:
             self.say(Failed(code="wrong-password", reason="Not this one."), Username())
         else:
-            waiting = [
-                stored
-                for stored in server.ledger.values()
-                if stored.owner == self._wanted and not stored.gone and stored.state != "delivered"
-            ]
-            self.say(Welcome(username=self._wanted, waiting=len(waiting)))
-            if not self._over:
-                self.name = self._wanted
-            for stored in waiting:
-                self.say(stored.message)
+            self._welcome()
+
+    def _welcome(self) -> None:
+        waiting = [
+            stored
+            for stored in self.server.ledger.values()
+            if stored.owner == self._wanted and not stored.gone and stored.state != "delivered"
+        ]
+        self.say(Welcome(username=self._wanted, waiting=len(waiting)))
+        if not self._over:
+            self.name = self._wanted
+        for stored in waiting:
+            self.say(stored.message)
+
+    def _token(self, frame: Token | Logout) -> None:
+        server = self.server
+        if server.tokens is None:
+            self.say(Failed(code="bad-frame", reason="What is a token?"))
+        elif isinstance(frame, Token):
+            server.issued += 1
+            value = f"token {server.issued}"
+            server.tokens[value] = self.name
+            self.say(TokenIssued(value=value, expires=server.expires))
+        else:
+            server.revoke(self.name)
+            self.name = ""
+            self.say(LoggedOut(), Username())
 
     def _received(self, id: int) -> None:
         stored = self.server.ledger.get(id)
@@ -373,7 +421,7 @@ class ClientTests(SynchronousTestCase):
         self.disconnected: list[tuple[Exception, float]] = []
         self.stopped: list[Exception | None] = []
 
-    def client(self, name: str = "alice", password: str = "wonderland", **more: Any) -> Client:
+    def client(self, name: str = "alice", password: str | None = "wonderland", **more: Any) -> Client:
         """A client that is not started."""
         more.setdefault("backoff", Backoff(chance=lambda: 1.0))
         more.setdefault("codec", self.codec)
@@ -381,7 +429,7 @@ class ClientTests(SynchronousTestCase):
         more.setdefault("on_stopped", self.stopped.append)
         return Client(self.clock, more.pop("line", self.line), name, password, **more)
 
-    def connect(self, *what: str, **more: Any) -> Client:
+    def connect(self, *what: Any, **more: Any) -> Client:
         """A client that has logged in."""
         client = self.client(*what, **more)
         started = client.start()
@@ -1306,7 +1354,7 @@ class CommandTests(ClientTests):
 
     def test_change_password(self) -> None:
         """After a change the client logs in with the new password."""
-        client = self.connect()
+        client = self.connect(tokens=False)
         changed = client.change_password("wonderland", "looking glass")
         self.flush()
         self.successResultOf(changed)
@@ -1316,7 +1364,7 @@ class CommandTests(ClientTests):
 
     def test_change_password_refused(self) -> None:
         """A change that is refused leaves the old password in use."""
-        client = self.connect()
+        client = self.connect(tokens=False)
         changed = client.change_password("wrong", "looking glass")
         self.flush()
         self.assertEqual(self.failureResultOf(changed, Refused).value.code, "wrong-password")
@@ -1326,9 +1374,9 @@ class CommandTests(ClientTests):
 
     def test_change_password_cut_anywhere(self) -> None:
         """When the connection breaks during the change, the client finds the right password."""
-        for cut in (1, 2):
+        for cut, tokens in ((1, False), (2, False), (1, True), (2, True)):
             self.setUp()
-            client = self.connect()
+            client = self.connect(tokens=tokens)
             self.server.cuts = {self.server.step + cut}
             changed = client.change_password("wonderland", "looking glass")
             self.flush()
@@ -1349,6 +1397,236 @@ class CommandTests(ClientTests):
         self.run_for(100)
         self.assertEqual(self.line.attempts, 1)
         self.assertNotIn("alice", self.server.accounts)
+
+
+class TokenTests(ClientTests):
+    """After the first login, a token stands for the password."""
+
+    def setUp(self) -> None:
+        """Remember what the application is told."""
+        super().setUp()
+        self.told: list[TokenIssued | None] = []
+        self.clock.advance(milliseconds(TIME) / 1000)
+
+    def fields(self) -> list[str]:
+        """What was said at the prompts since this was last asked."""
+        said = [frame.field for frame in self.server.frames(Login)]
+        del self.server.heard[:]
+        return said
+
+    def again(self) -> list[str]:
+        """Break the connection, and tell what is said at the next login."""
+        self.session().cut()
+        self.run_for(2)
+        return self.fields()
+
+    def test_resumed(self) -> None:
+        """The password is said once; after that each connection is entered with the same token."""
+        client = self.connect(on_token=self.told.append)
+        self.assertEqual(self.fields(), ["username", "password"])
+        for _ in range(2):
+            self.assertEqual(self.again(), ["username", "token"])
+            self.assertTrue(client.connected)
+        self.assertEqual(self.server.issued, 1)
+        self.assertEqual(self.told, [TokenIssued(value="token 1", expires=self.server.expires)])
+
+    def test_not_taken(self) -> None:
+        """A token that is not taken makes room for the password, and for another token."""
+        client = self.connect(on_token=self.told.append)
+        self.server.tokens = {}
+        self.fields()
+        self.assertEqual(self.again(), ["username", "token", "username", "password"])
+        self.assertTrue(client.connected)
+        self.assertEqual([each and each.value for each in self.told], ["token 1", None, "token 2"])
+        self.assertEqual(self.again(), ["username", "token"])
+
+    def test_server_without_tokens(self) -> None:
+        """A server that knows none gets the password each time, also one that has taken tokens before."""
+        client = self.connect()
+        self.server.tokens = None
+        self.fields()
+        self.assertEqual(self.again(), ["username", "token", "password"])
+        self.assertEqual(self.again(), ["username", "password"])
+        self.assertTrue(client.connected)
+        self.assertEqual(self.stopped, [])
+
+    def test_not_wanted(self) -> None:
+        """A client that is told not to does not ask for a token."""
+        self.connect(tokens=False)
+        self.fields()
+        self.assertEqual(self.again(), ["username", "password"])
+        self.assertEqual(self.server.frames(Token), [])
+
+    def test_kept(self) -> None:
+        """An application can keep the token and needs no password at the next start."""
+        self.connect(on_token=self.told.append)
+        (token,) = self.told
+        self.fields()
+        client = self.connect("alice", None, token=token, on_token=self.told.append)
+        self.assertEqual(self.fields(), ["username", "token"])
+        self.assertTrue(client.connected)
+        self.assertEqual((self.told, self.server.issued), ([token], 1))
+
+    def test_no_password(self) -> None:
+        """Without a password, a token that is not taken is the end."""
+        token = TokenIssued(value="old", expires=self.server.expires)
+        client = self.client(password=None, token=token, on_token=self.told.append)
+        started = client.start()
+        self.flush()
+        self.assertEqual(self.failureResultOf(started, Refused).value.code, "wrong-token")
+        self.assertEqual(self.told, [None])
+        self.assertEqual(len(self.stopped), 1)
+
+    def test_new_password_without_one(self) -> None:
+        """A client that came with a token only knows the password once it has set it."""
+        self.server.tokens = {"kept": "alice"}
+        token = TokenIssued(value="kept", expires=self.server.expires)
+        client = self.connect("alice", None, token=token)
+        refused = client.change_password("wrong", "looking glass")
+        self.flush()
+        self.failureResultOf(refused, Refused)
+        self.successResultOf(self.flushed(client.change_password("wonderland", "looking glass")))
+        self.server.tokens = {}
+        self.fields()
+        self.assertEqual(self.again(), ["username", "token", "username", "password"])
+        self.assertTrue(client.connected)
+
+    def flushed(self, deferred: Deferred[Any]) -> Deferred[Any]:
+        """What was asked has been answered."""
+        self.flush()
+        return deferred
+
+    def test_password_changed(self) -> None:
+        """After a new password the old token is forgotten, and a new one is asked for."""
+        client = self.connect(on_token=self.told.append)
+        self.successResultOf(self.flushed(client.change_password("wonderland", "looking glass")))
+        self.assertEqual([each and each.value for each in self.told], ["token 1", None, "token 2"])
+        self.fields()
+        self.assertEqual(self.again(), ["username", "token"])
+
+    def test_renewed(self) -> None:
+        """A day before its end it is replaced, on the connection there is."""
+        client = self.connect(on_token=self.told.append)
+        self.server.expires = "2027-01-21T21:07:00.000Z"
+        self.run_for(29 * DAY - 60, 50)
+        self.assertEqual(self.server.issued, 1)
+        self.run_for(120, 50)
+        self.assertEqual([each and each.value for each in self.told], ["token 1", "token 2"])
+        self.assertTrue(client.connected)
+        self.fields()
+        self.assertEqual(self.again(), ["username", "token"])
+        self.assertEqual(self.server.issued, 2)
+
+    def test_renewed_after_the_login(self) -> None:
+        """When that day comes without a connection, it is replaced at the next login."""
+        self.connect(backoff=Backoff(first=40 * DAY, cap=40 * DAY, chance=lambda: 1.0))
+        self.line.broken = True
+        self.session().cut()
+        self.flush()
+        self.clock.pump([DAY] * 29 + [DAY / 2])
+        self.line.broken = False
+        self.assertEqual(self.server.issued, 1)
+        self.server.expires = "2028-01-21T21:07:00.000Z"
+        self.fields()
+        self.run_for(40 * DAY, DAY)
+        self.assertEqual(self.fields()[:2], ["username", "token"])
+        self.assertEqual(self.server.issued, 2)
+
+    def test_short(self) -> None:
+        """One that lives for an hour only is replaced after half of it."""
+        self.server.expires = "2026-11-22T22:07:00.123Z"
+        self.connect()
+        self.run_for(29 * 60, 20)
+        self.assertEqual(self.server.issued, 1)
+        self.run_for(2 * 60, 20)
+        self.assertGreater(self.server.issued, 1)
+
+    def test_clocks_differ(self) -> None:
+        """When it has ended by this clock, it is tried all the same, and asked for once at each login."""
+        self.server.expires = "2026-11-22T20:00:00.000Z"
+        self.connect()
+        self.run_for(3600, 20)
+        self.assertEqual(self.server.issued, 1)
+        self.fields()
+        self.assertEqual(self.again(), ["username", "token"])
+        self.assertEqual(self.server.issued, 2)
+
+    def test_cut_while_showing_it(self) -> None:
+        """A connection that breaks behind the token proves nothing against it."""
+        client = self.connect(on_token=self.told.append)
+        self.fields()
+        self.server.cuts = {self.server.step + 5}  # version, username, our name, password, and the token
+        self.again()
+        self.run_for(10)
+        self.assertEqual(self.fields(), ["username", "token"])
+        self.assertTrue(client.connected)
+        self.assertEqual(len(self.told), 1)
+
+    def test_other_refusals(self) -> None:
+        """Whatever else the server refuses before the login is not blamed on the token."""
+        client = self.connect(on_token=self.told.append)
+
+        def busy(session: MemorySession, frame: Frame) -> bool:
+            if not isinstance(frame, Login) or frame.field != "token":
+                return False
+            self.server.answers.remove(busy)
+            return session.say(Failed(code="slow-down", reason="Later.", seconds=1), Username())
+
+        self.server.answers.append(busy)
+        self.fields()
+        self.assertEqual(self.again(), ["username", "token"])
+        self.run_for(10)
+        self.assertEqual(self.fields(), ["username", "token"])
+        self.assertTrue(client.connected)
+        self.assertEqual(len(self.told), 1)
+
+    def test_callback_fails(self) -> None:
+        """A mistake in the application's callback does not disturb the client."""
+
+        def broken(_: object) -> None:
+            raise ZeroDivisionError
+
+        client = self.connect(on_token=broken)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertTrue(client.connected)
+
+    def test_further_token(self) -> None:
+        """An application can ask for tokens to give away; the client's own stays."""
+        client = self.connect(on_token=self.told.append)
+        token = self.successResultOf(self.flushed(client.new_token()))
+        self.assertEqual(token.value, "token 2")
+        self.assertEqual(len(self.told), 1)
+        self.failureResultOf(self.client().new_token(), Disconnected)
+
+    def test_log_out(self) -> None:
+        """After logging out the token is worth nothing, and the client has stopped."""
+        for everywhere in (False, True):
+            del self.stopped[:]
+            client = self.connect(on_token=self.told.append)
+            self.successResultOf(self.flushed(client.log_out(everywhere)))
+            self.assertEqual(self.server.frames(Logout)[-1].all, everywhere)
+            self.assertIs(self.told[-1], None)
+            self.assertEqual(self.server.tokens, {})
+            self.assertEqual(self.stopped, [None])
+            self.failureResultOf(client.log_out(), Stopped)
+
+    def test_deleted(self) -> None:
+        """A deleted account leaves no token to keep."""
+        client = self.connect(on_token=self.told.append)
+        self.successResultOf(self.flushed(client.delete_account("wonderland")))
+        self.assertIs(self.told[-1], None)
+
+    def test_secret(self) -> None:
+        """A token is not in what a log could show."""
+        client = self.connect(on_token=self.told.append)
+        shown = [*self.told, *self.server.heard, client._token, vars(client._entrance)]
+        self.assertNotIn("token 1", repr(shown))
+
+
+class TokenDerTests(TokenTests):
+    """The same in DER."""
+
+    codec = Codec.DER
 
 
 class CutTests(ClientTests):

@@ -381,6 +381,26 @@ def talkative(data: Plain) -> list[Plain]:
     return [{"type": "system", "data": data}, {"type": "system", "data": {"keyword": "pong"}}]
 
 
+@about("token-issued")
+def worthless(data: Plain) -> None:
+    """A token that the server does not take."""
+    data["value"] = data["value"][::-1]
+
+
+@about("failed")
+def lenient(data: Plain) -> Optional[list[Plain]]:
+    """Every token is taken."""
+    if data["code"] != "wrong-token":
+        return None
+    return [{"type": "system", "data": {"keyword": "welcome", "username": "x", "waiting": 0}}]
+
+
+@about("token-issued")
+def without_tokens(data: Plain) -> list[Plain]:
+    """Tokens are not known."""
+    return [{"type": "system", "data": {"keyword": "failed", "code": "bad-frame", "reason": "What?"}}]
+
+
 #: Lies, and the checks that see through them; together these are all the checks.
 LIES: dict[str, tuple[Callable[[], Lie], str]] = {
     "another version": (lambda: setting("version", protocol=2), "greeting"),
@@ -439,6 +459,8 @@ LIES: dict[str, tuple[Callable[[], Lie], str]] = {
     "one entry more": (lambda: one_more, "repeated-ref inbox-and-sent"),
     "all deleted": (lambda: all_deleted, "bad-numbers deleting not-mine-to-delete"),
     "nothing missing": (lambda: nothing_missing, "reading read-limit"),
+    "a worthless token": (lambda: worthless, "resuming token-at-once"),
+    "any token": (lambda: lenient, "wrong-tokens logging-out tokens-and-passwords"),
 }
 #: The same for the checks that only the DER door has.
 DER_LIES = {
@@ -494,6 +516,20 @@ class LiarTests(SynchronousTestCase):
         server = open_door.server("json", process=open_door.process.pid)._replace(address=liar.address)
         self.assertIsNot(fault(CHECKS["shutting-down"], server), None)
         liar.close()
+
+    def test_without_tokens(self) -> None:
+        """The checks of tokens are skipped where there are none, and it is said why."""
+        daemon = Daemon(self.mktemp())
+        self.addCleanup(daemon.stop)
+        liar = Liar(daemon.doors["json"], CODECS["json"], without_tokens)
+        self.addCleanup(liar.close)
+        server = daemon.server("json")._replace(address=liar.address)
+        checks = [check for check in CHECKS.values() if check.section == "Tokens"]
+        verdict = Verdict()
+        self.assertTrue(make(checks, server, verdict.lines.append))
+        why = "the server does not know tokens, which are optional"
+        self.assertEqual(verdict.lines[:-1], [f"skip {check.name}: {why}" for check in checks])
+        self.assertEqual(verdict.lines[-1], f"0 passed, 0 failed, {len(checks)} skipped")
 
     def test_every_check(self) -> None:
         """No check is left out above."""

@@ -55,7 +55,7 @@ class ScriptedConsole:
         """Remember it."""
         if self.broken:
             raise OutputGone("nobody reads")
-        self.shown.append(line)
+        self.shown += line.split("\n")  # a body comes in one piece
 
     def ask(self, prompt: str = "", hidden: bool = False) -> Deferred[Optional[str]]:
         """Answer with what was typed."""
@@ -309,6 +309,26 @@ class ConversationTests(LineTests):
         self.assertEqual(self.console.asked, ["(Password: )", "(New password: )", "(Again: )"])
         self.assertEqual(self.server.accounts["alice"], "looking glass")
         self.assertEqual(self.console.shown[-1], "Your password is changed.")
+
+    def test_token(self) -> None:
+        """C{/token} shows a token for another program, and C{/logout} ends this login and its tokens."""
+        self.alice()
+        self.type("/token")
+        self.assertRegex(self.console.shown[0], "^Token, until 2026-12-22 21:07:00 UTC: token 2$")
+        self.console.shown.clear()
+        self.type("/logout")
+        self.assertEqual(self.console.shown, ["You are logged out."])
+        self.assertEqual(self.server.tokens, {})
+        self.assertEqual(self.console.asked[-1:], ["Username: "])
+
+    def test_log_out_without_connection(self) -> None:
+        """To log out takes a connection; the conversation goes on."""
+        self.alice()
+        self.line.broken = True
+        self.session().cut()
+        self.flush()
+        self.type("/logout all")
+        self.assertIn("no connection", self.console.shown[-1])
 
     def test_connection_lost(self) -> None:
         """What is typed while there is no connection is kept and sent once there is one."""

@@ -13,11 +13,11 @@ from zope.interface import directlyProvides, providedBy
 
 from chat import protocol
 from chat.feed import Feed
-from chat.messages import Frame, Incoming, Ping
+from chat.messages import Frame, Ping
 from chat.protocol import INPUT_BYTES, LINGER
 from chat.session import Session
 from chat.store.messages import PAGE_BYTES
-from chat.wire.translator import FRAMES_AT_ONCE, FrameTranslator
+from chat.wire.translator import FRAMES_AT_ONCE, REFUSALS_AT_ONCE, FrameTranslator
 from tests.network import Client, NetworkTestCase, Wire, keywords, password
 
 CODECS = ("json", "der")
@@ -155,14 +155,6 @@ class PipelineTests(NetworkTestCase):
 
     def test_takingTurns(self) -> None:
         """Whoever sends very many frames in one go lets the others have their turn before it goes on."""
-
-        def take(translator: FrameTranslator, limit: int) -> list[Incoming]:
-            frames: list[Incoming] = []
-            while len(frames) < FRAMES_AT_ONCE and (frame := translator.next(limit)) is not None:
-                frames.append(frame)
-            return frames
-
-        self.patch(FrameTranslator, "take", take)
         client, other = self.network.user("alice"), self.network.user("bob")
         client.write(client.encoded("system", keyword="ping") * (FRAMES_AT_ONCE + 10))
         other.system("ping")
@@ -172,6 +164,16 @@ class PipelineTests(NetworkTestCase):
         client.write(client.encoded("system", keyword="ping") * (FRAMES_AT_ONCE + 10))
         client.hang_up()
         self.network.settle()
+
+    def test_takingTurnsBeforeLogin(self) -> None:
+        """So does whoever has very much refused in one go before a login."""
+        client, other = self.network.connect(), self.network.user("bob")
+        client.hear()
+        client.write(b"{}\n" * (REFUSALS_AT_ONCE + 10))
+        other.system("ping")
+        self.assertEqual(bytes(client.wire.unread).count(b"bad-frame"), REFUSALS_AT_ONCE)
+        self.assertEqual(bytes(other.wire.unread).count(b"pong"), 1)
+        self.assertHears(client, *["failed bad-frame", "username"] * (REFUSALS_AT_ONCE + 10))
 
     def test_wrongPassword(self) -> None:
         """Behind a wrong password a frame is judged by the limit that then holds."""

@@ -78,6 +78,10 @@ def typed(lines: list[str], frame: m.Frame) -> list[m.Incoming]:
     door = TextTranslator()
     if isinstance(frame, m.Login):
         door.render([m.Password() if frame.field == "password" else m.Username()])
+        if frame.field == "token":
+            door.feed(b"/token alice\n")
+            door.next(m.LOGIN_FRAME_BYTES)
+            door.render([m.Password()])
     else:
         door.render([m.Welcome(username="alice", waiting=0)])
     if isinstance(frame, m.Received):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import socket
 import sqlite3
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, Sequence
 
 from twisted.application.service import IService
@@ -287,6 +290,15 @@ class StartTests(ServiceTestCase):
 
         self.assertEqual(service._show(Address()), "unix:/run/chat/\ufffd")
 
+    def test_waitingLine(self) -> None:
+        """More clients than endpoints foresee can knock before the first one is let in."""
+        with socket.socket() as listening, contextlib.ExitStack() as knocking:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen(50)
+            service._let_wait(SimpleNamespace(socket=listening))
+            for _ in range(100):
+                knocking.enter_context(socket.create_connection(listening.getsockname(), timeout=10))
+
     def test_finishes(self) -> None:
         """A deletion that a crash cut short is finished before anybody can connect."""
         network = Network(self.data)
@@ -301,6 +313,18 @@ class StartTests(ServiceTestCase):
         self.start()
         rows = sqlite3.connect(self.data / "messages.db").execute("SELECT recipient, code FROM ledger")
         self.assertEqual(rows.fetchall(), [(1, "account-deleted")])
+
+    def test_tokenDays(self) -> None:
+        """A token ends after as many days as the operator has said."""
+        self.start(token_days=2.0)
+        wire = self.connect()
+        for field, value in [("username", "alice"), ("password", "correct horse")] * 2:
+            wire.arrive(
+                b'{"type":"login","data":{"field":"%s","value":"%s"}}\n' % (field.encode(), value.encode())
+            )
+        wire.arrive(b'{"type":"system","data":{"keyword":"token"}}\n')
+        self.reactor.pump([0] * 20)
+        self.assertIn(b'"expires":"2026-11-24T21:07:00.123Z"', wire.read())
 
     def test_files(self) -> None:
         """The data is in three files that nobody else may read."""
@@ -535,6 +559,7 @@ class OptionsTests(SynchronousTestCase):
         settings = self.settings(
             *("--data", "somewhere", "--registration", "closed", "--bcrypt-rounds", "4"),
             *("--login-timeout", "2.5", "--reserve-names", "0", "--reserve-space", "10"),
+            *("--token-days", "0.5"),
             *("--json", "tcp:1", "--text", "tcp:2", "--json", "tcp:3", "--der", "tcp:4"),
         )
         self.assertEqual(
@@ -545,6 +570,7 @@ class OptionsTests(SynchronousTestCase):
                 registration=Registration.CLOSED,
                 bcrypt_rounds=4,
                 login_timeout=2.5,
+                token_days=0.5,
                 reserve_names=0,
                 reserve_space=10 * 1024 * 1024,
             ),
@@ -560,6 +586,7 @@ class OptionsTests(SynchronousTestCase):
             (["--login-timeout", "soon"], "--login-timeout"),
             (["--login-timeout", "nan"], "--login-timeout"),
             (["--reserve-names", "-1"], "--reserve-names"),
+            (["--token-days", "0"], "--token-days"),
             (["--reserve-space", "-1"], "--reserve-space"),
             (["--registration", "maybe"], "open or closed"),
             (["--bogus"], "--bogus"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Coroutine, Sequence, Union
+from typing import Any, Callable, Coroutine, Sequence, Union, cast
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -30,7 +30,9 @@ from chat.messages import (
     Incoming,
     List,
     Listing,
+    LoggedOut,
     Login,
+    Logout,
     Message,
     Messages,
     NewPassword,
@@ -42,6 +44,8 @@ from chat.messages import (
     Read,
     Received,
     System,
+    Token,
+    TokenIssued,
     Username,
     Version,
     Welcome,
@@ -49,6 +53,9 @@ from chat.messages import (
 )
 from chat.session import BYTES_UNDER_WAY, NOTICES_KEPT, SENDS_UNDER_WAY, Session, State
 from tests.network import SERVER, Network, password
+
+#: A prompt of the login, or a state.
+Standing = Union[type[System], State]
 
 TIME = "2026-11-22T21:07:00.123Z"
 
@@ -144,6 +151,7 @@ def examples(known: str) -> dict[str, Incoming]:
     return {
         "login username": Login(field="username", value=known),
         "login password": Login(field="password", value=password(known)),
+        "login token": Login(field="token", value="no token"),
         "login other": Login(field="nickname", value=known),
         "message": Message(recipient=known, body="hi"),
         "version": Version(protocol=1, server="me"),
@@ -176,6 +184,11 @@ def examples(known: str) -> dict[str, Incoming]:
         "change-password short": ChangePassword(password=password(known), new="short"),
         "change-password bad": ChangePassword(password="not the password", new="another password"),
         "password-changed": PasswordChanged(),
+        "token": Token(),
+        "token-issued": TokenIssued(value="a token", expires=TIME),
+        "logout": Logout(),
+        "logout all": Logout(all=True),
+        "logged-out": LoggedOut(),
         "Answer failed": Answer(Failed(code="bad-frame", reason="No frame.")),
         "Answer fatal": Answer(Fatal(code="malformed-frame", reason="No JSON.")),
         "Answer bye": Answer(Bye()),
@@ -187,45 +200,51 @@ def examples(known: str) -> dict[str, Incoming]:
 #: C{later}: nothing before the command under way is answered, then what C{user} says;
 #: C{-}: nothing at all.  The connection is closed after C{fatal} and C{bye}.
 TABLE = """
-                      | username   | password   | new-password   | user             | busy  | closed
-login username        | password   | bad-state+ | bad-state+     | bad-state        | later | -
-login password        | bad-state+ | welcome    | created+       | bad-state        | later | -
-login other           | bad-frame+ | bad-frame+ | bad-frame+     | bad-state        | later | -
-message               | bad-state+ | bad-state+ | bad-state+     | accepted         | later | -
-version               | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-username              | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-password              | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-new-password          | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-created               | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-welcome               | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-failed                | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-fatal                 | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-accepted              | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-received              | bad-state+ | bad-state+ | bad-state+     | -                | later | -
-delivered             | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-delete                | bad-state+ | bad-state+ | bad-state+     | deleted          | later | -
-deleted               | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-list                  | bad-state+ | bad-state+ | bad-state+     | listing          | later | -
-list other            | bad-state+ | bad-state+ | bad-state+     | bad-frame        | later | -
-listing               | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-read                  | bad-state+ | bad-state+ | bad-state+     | messages         | later | -
-read 101              | bad-state+ | bad-state+ | bad-state+     | too-large        | later | -
-messages              | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-delete-account        | bad-state+ | bad-state+ | bad-state+     | account-deleted+ | later | -
-delete-account bad    | bad-state+ | bad-state+ | bad-state+     | wrong-password   | later | -
-account-deleted       | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-ping                  | bad-state+ | bad-state+ | bad-state+     | pong             | later | -
-pong                  | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-quit                  | bad-state+ | bad-state+ | bad-state+     | bye              | later | -
-bye                   | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-change-password       | bad-state+ | bad-state+ | bad-state+     | password-changed | later | -
-change-password short | bad-state+ | bad-state+ | bad-state+     | bad-password     | later | -
-change-password bad   | bad-state+ | bad-state+ | bad-state+     | wrong-password   | later | -
-password-changed      | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-Answer failed         | bad-frame+ | bad-frame+ | bad-frame+     | bad-frame        | later | -
-Answer fatal          | fatal      | fatal      | fatal          | fatal            | later | -
-Answer bye            | bye        | bye        | bye            | bye              | later | -
-Answer other          | pong       | pong       | pong           | pong             | later | -
+                      | username   | password     | new-password | user             | busy  | closed
+login username        | password   | bad-state+   | bad-state+   | bad-state        | later | -
+login password        | bad-state+ | welcome      | created+     | bad-state        | later | -
+login token           | bad-state+ | wrong-token+ | wrong-token+ | bad-state        | later | -
+login other           | bad-frame+ | bad-frame+   | bad-frame+   | bad-state        | later | -
+message               | bad-state+ | bad-state+   | bad-state+   | accepted         | later | -
+version               | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+username              | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+password              | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+new-password          | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+created               | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+welcome               | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+failed                | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+fatal                 | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+accepted              | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+received              | bad-state+ | bad-state+   | bad-state+   | -                | later | -
+delivered             | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+delete                | bad-state+ | bad-state+   | bad-state+   | deleted          | later | -
+deleted               | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+list                  | bad-state+ | bad-state+   | bad-state+   | listing          | later | -
+list other            | bad-state+ | bad-state+   | bad-state+   | bad-frame        | later | -
+listing               | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+read                  | bad-state+ | bad-state+   | bad-state+   | messages         | later | -
+read 101              | bad-state+ | bad-state+   | bad-state+   | too-large        | later | -
+messages              | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+delete-account        | bad-state+ | bad-state+   | bad-state+   | account-deleted+ | later | -
+delete-account bad    | bad-state+ | bad-state+   | bad-state+   | wrong-password   | later | -
+account-deleted       | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+ping                  | bad-state+ | bad-state+   | bad-state+   | pong             | later | -
+pong                  | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+quit                  | bad-state+ | bad-state+   | bad-state+   | bye              | later | -
+bye                   | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+change-password       | bad-state+ | bad-state+   | bad-state+   | password-changed | later | -
+change-password short | bad-state+ | bad-state+   | bad-state+   | bad-password     | later | -
+change-password bad   | bad-state+ | bad-state+   | bad-state+   | wrong-password   | later | -
+password-changed      | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+token                 | bad-state+ | bad-state+   | bad-state+   | token-issued     | later | -
+token-issued          | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+logout                | bad-state+ | bad-state+   | bad-state+   | logged-out+      | later | -
+logout all            | bad-state+ | bad-state+   | bad-state+   | logged-out+      | later | -
+logged-out            | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+Answer failed         | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+Answer fatal          | fatal      | fatal        | fatal        | fatal            | later | -
+Answer bye            | bye        | bye          | bye          | bye              | later | -
+Answer other          | pong       | pong         | pong         | pong             | later | -
 """
 
 
@@ -236,12 +255,21 @@ def parse(table: str) -> tuple[list[str], dict[str, list[str]]]:
 
 
 COLUMNS, ROWS = parse(TABLE)
-#: The state in which each column begins; C{busy} is logged in, too.
-STATES = dict(zip(COLUMNS, [*list(State)[:4], State.USER, State.CLOSED]))
+#: Where each column begins: the prompt, or the state; C{busy} is logged in, too.
+STANDINGS: dict[str, Standing] = dict(
+    zip(COLUMNS, [Username, Password, NewPassword, State.USER, State.USER, State.CLOSED])
+)
+#: After these the user name is asked for, whatever was before.
+_BEGINNING_AGAIN = ("created", "wrong-token", "account-deleted", "logged-out")
 REFUSALS = frozenset(code.value for code in Code) - {"account-deleted"}
 
 
-def expand(cell: str, state: State) -> str:
+def standing(session: Session) -> Standing:
+    """The prompt a session awaits the answer to, or its state when it is past the login."""
+    return type(session.prompt) if session.state is State.LOGIN else session.state
+
+
+def expand(cell: str, standing: Standing) -> str:
     """A cell as L{spell} would write what it stands for."""
     if cell == "-":
         return ""
@@ -249,8 +277,8 @@ def expand(cell: str, state: State) -> str:
     if word == "fatal":
         return "fatal malformed-frame"
     said = f"failed {word}" if word in REFUSALS else word
-    prompts = {State.PASSWORD: "password", State.NEW_PASSWORD: "new-password"}
-    again = "username" if word in ("created", "account-deleted") else prompts.get(state, "username")
+    begins = standing in tuple(State) or word in _BEGINNING_AGAIN
+    again = "username" if begins else keyword(cast("type[System]", standing))
     return f"{said}, {again}" if cell.endswith("+") else said
 
 
@@ -266,8 +294,9 @@ class TableTests(SessionTestCase):
         self.assertEqual(set(Union[SYSTEM].__args__), set(SYSTEM))  # type: ignore[attr-defined]
 
     def test_everyState(self) -> None:
-        """The table has a column for every state."""
-        self.assertEqual(set(STATES.values()), set(State))
+        """The table has a column for every state, and for every prompt of the login."""
+        expected = {*State, Username, Password, NewPassword} - {State.LOGIN}
+        self.assertEqual(set(STANDINGS.values()), expected)
         self.assertEqual({len(cells) for cells in ROWS.values()}, {len(COLUMNS)})
 
     def stand(self, column: str, known: str) -> tuple[Session, Connection]:
@@ -289,28 +318,28 @@ class TableTests(SessionTestCase):
 
     def check(self, column: str) -> None:
         """Try every row of this column, each with an account of its own."""
-        state = STATES[column]
+        begin = STANDINGS[column]
         for number, (name, cells) in enumerate(ROWS.items()):
             known = f"known{number}"
             self.user(known)[0].lost()
             session, connection = self.stand(column, known)
-            self.assertIs(session.state, state, name)
+            self.assertIs(standing(session), begin, name)
             cell = cells[COLUMNS.index(column)]
             session.receive([examples(known)[name]])
             if cell == "later":
                 self.assertEqual(connection.heard(), "", name)
                 self.assertFalse(session.ready)
                 cell = cells[COLUMNS.index("user")]
-                expected = ", ".join(filter(None, ["listing", expand(cell, state)]))
+                expected = ", ".join(filter(None, ["listing", expand(cell, begin)]))
             else:
-                expected = expand(cell, state)
+                expected = expand(cell, begin)
             self.settle()
             if name == "message" and cell == "accepted":
                 self.assertIsInstance(connection.frames.pop(), Message)  # it wrote to itself
             self.assertEqual(connection.heard(), expected, name)
             self.assertEqual(connection.closed, cell in ("fatal", "bye"), name)
             if cell.startswith(("bad-state", "bad-frame")):
-                self.assertIs(session.state, state, name)
+                self.assertIs(standing(session), begin, name)
             self.assertEqual(connection.failures, [], name)
 
     def test_username(self) -> None:
@@ -390,7 +419,7 @@ class LoginTests(SessionTestCase):
             connection.frames.clear()
             self.tell(session, Login(field="password", value=chosen))
             self.assertEqual(connection.heard(), f"failed {refusal}, username", repr(chosen))
-            self.assertIs(session.state, State.USERNAME)
+            self.assertIs(standing(session), Username)
 
     def test_slowDown(self) -> None:
         """When too many log in at once, the session says when to come back."""
@@ -530,8 +559,9 @@ class OrderTests(SessionTestCase):
                 session.receive([more.pop()])
 
         connection.when_resumed = hand_in
-        session.receive([Message(recipient="nobody", body="x" * 65537)])
-        self.assertEqual(connection.heard(), "failed too-large, pong")
+        many = 17  # bodies that are more together than may be under way: the session asks for more after them
+        session.receive([Message(recipient="nobody", body="x" * 65537)] * many)
+        self.assertEqual(connection.heard(), "failed too-large, " * many + "pong")
 
     def test_malformedAfterGood(self) -> None:
         """What came before a malformed frame is answered, then the session ends; what follows is nothing."""
@@ -750,6 +780,40 @@ class EndTests(SessionTestCase):
         self.settle()
         self.assertEqual(connection.heard(), "account-deleted, username, fatal shutting-down")
         self.assertIs(session.state, State.CLOSED)
+
+    def test_whileLoggingOut(self) -> None:
+        """A logout under way is completed and told, and then the session ends."""
+        session, connection = self.user("known")
+        self.tell(session, Token())
+        session.receive([Logout()])
+        session.end(self.STOP)
+        self.settle()
+        self.assertEqual(connection.heard(), "token-issued, logged-out, username, fatal shutting-down")
+        self.assertIs(session.state, State.CLOSED)
+
+    def test_noRoomToLogOut(self) -> None:
+        """Tokens that cannot be revoked are not called revoked: the session stays logged in."""
+        session, connection = self.user("known")
+        self.tell(session, Token())
+        disk = self.network.disk.connect()
+        disk.execute(
+            "CREATE TEMP TRIGGER full BEFORE DELETE ON passwords.tokens BEGIN"
+            " SELECT RAISE(ABORT, 'database or disk is full'); END"
+        )
+        self.tell(session, Logout(), Ping())
+        self.assertEqual(connection.heard(), "token-issued, failed storage-full, pong")
+        disk.execute("DROP TRIGGER full")
+        self.tell(session, Logout())
+        self.assertEqual(connection.heard(), "logged-out, username")
+
+    def test_lostWhileIssuing(self) -> None:
+        """A connection that is lost while a token is made for it harms nobody."""
+        session, connection = self.user("known")
+        session.receive([Token()])
+        session.lost()
+        self.settle()
+        self.assertEqual(connection.failures, [])
+        self.assertEqual(self.network.directory.sessions(1), ())
 
     def test_twoDeleteTheAccount(self) -> None:
         """Of two sessions that delete their account at once, one does, and the other is told it is gone."""

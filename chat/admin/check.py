@@ -19,8 +19,8 @@ from typing import Callable, Iterator, NamedTuple, Union
 from chat import __version__
 from chat.admin import books
 from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data
-from chat.admin.snapshot import alone, in_use, is_running, there
-from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, header, path
+from chat.admin.snapshot import alone, in_use, is_running, there, told
+from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, path
 
 NAME = "check"
 SUMMARY = "check that the installation and the data directory are sound"
@@ -197,7 +197,7 @@ def _server(directory: Path) -> Lines:
 def _file(file: Path, name: str) -> Lines:
     """One of the three: there, readable, ours, and whole."""
     try:
-        head = header(file)
+        head = told(file.parent, name)
     except FileNotFoundError:
         yield Line(Grade.ERROR, f"{file.name} is missing: restore the three files from a backup")
         return

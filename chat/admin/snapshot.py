@@ -2,7 +2,7 @@
 
 SQLite may write even for a connection that only reads: it makes C{-wal} and
 C{-shm} files, brings the latter up to date, or removes them.  So how a file is
-opened depends on what there is beside it, see L{_open}.
+opened depends on what there is beside it, see L{opened}.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import os
 import sqlite3
 import stat
 import sys
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, TypeVar
 
 from chat.admin.command import Unusable
+from chat.admin.leftovers import committed, mended
 from chat.store.backup import ALIASES
 from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, Header, header, path
 
@@ -24,8 +25,6 @@ from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, Header, header,
 ATTEMPTS = 100
 #: How often files that change under a reader are read again.
 READINGS = 3
-#: How many bytes of a C{-wal} file come before its first page; a crash can leave no more than these.
-WAL_HEADER = 32
 
 R = TypeVar("R")
 #: What tells that a file was changed: inode, size, time.
@@ -58,7 +57,7 @@ def headers(directory: Path) -> dict[str, Header]:
     for name in NAMES:
         file = path(directory, name)
         try:
-            head = header(file)
+            head = told(directory, name)
         except FileNotFoundError:
             raise Unusable(
                 f"{file} does not exist: name the data directory of the server with --data,"
@@ -83,6 +82,24 @@ def headers(directory: Path) -> dict[str, Header]:
                 " use the chatctl of that version."
             )
     return found
+
+
+def told(directory: Path, name: str) -> Header | None:
+    """What a file says it is, with what counts beside it; C{None}: it is no SQLite file.
+
+    @raise OSError: it cannot be read.
+    """
+    file = path(directory, name)
+    head = header(file)
+    if any(_length(file, suffix) for suffix in ("-wal", "-journal")):
+        # The beginning of the file itself may be out of date, or torn by a power cut.
+        with suppress(Unusable, sqlite3.Error), alone(directory, name, in_use(directory)) as connection:
+            application, version = (
+                connection.execute(f"PRAGMA {what}").fetchone()[0]
+                for what in ("application_id", "user_version")
+            )
+            return Header(application, version)
+    return head
 
 
 def is_running(directory: Path) -> bool:
@@ -123,7 +140,11 @@ def in_use(directory: Path) -> bool:
 
 def signature(directory: Path) -> Signature:
     """What changes when anybody writes to files that are not in use."""
-    return tuple(_stat(Path(f"{path(directory, name)}{suffix}")) for name in NAMES for suffix in ("", "-wal"))
+    return tuple(
+        _stat(Path(f"{path(directory, name)}{suffix}"))
+        for name in NAMES
+        for suffix in ("", "-wal", "-journal")
+    )
 
 
 def steadily(directory: Path, read: Callable[[Mapping[str, Header], bool], R]) -> R:
@@ -133,13 +154,13 @@ def steadily(directory: Path, read: Callable[[Mapping[str, Header], bool], R]) -
     @raise Unusable: there are no such files, they cannot be read, or they do not stay as they are.
     """
     for _ in range(READINGS):
+        before = signature(directory)
         found = headers(directory)
         shared = in_use(directory)
-        before = signature(directory)
         try:
             result = read(found, shared)
-        except Unusable:
-            if shared == in_use(directory):
+        except (Unusable, sqlite3.Error):
+            if shared == in_use(directory) and (shared or signature(directory) == before):
                 raise
             continue
         if shared or (signature(directory) == before and not in_use(directory)):
@@ -155,31 +176,21 @@ def snapshot(directory: Path, shared: bool) -> Iterator[sqlite3.Connection]:
         the L{signature} is the same afterwards.
     @raise Unusable: they cannot be opened, or accounts come and go too fast.
     """
-    connection = _connected(directory, shared)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def _connected(directory: Path, shared: bool) -> sqlite3.Connection:
-    try:
-        connection = _connect(directory, shared)
+    files = {alias: path(directory, name) for name, alias in ALIASES.items()}
+    with ExitStack() as stack:
         try:
+            connection = stack.enter_context(opened(files, shared))
             if shared:
-                with closing(_connect(directory, shared)) as probe:
+                with opened(files, shared) as probe:
                     together(connection, probe)
             else:
                 _begin(connection)
-        except BaseException:
-            connection.close()
-            raise
-    except sqlite3.OperationalError as error:
-        raise Unusable(
-            f"The files in {directory} cannot be opened ({error}):"
-            " run this as the user that the server runs as."
-        ) from None
-    return connection
+        except sqlite3.OperationalError as error:
+            raise Unusable(
+                f"The files in {directory} cannot be opened ({error}):"
+                " run this as the user that the server runs as."
+            ) from None
+        yield connection
 
 
 @contextmanager
@@ -188,7 +199,7 @@ def alone(directory: Path, name: str, shared: bool) -> Iterator[sqlite3.Connecti
 
     @param shared: see L{snapshot}.
     """
-    with closing(_open({"main": path(directory, name)}, shared)) as connection:
+    with opened({"main": path(directory, name)}, shared) as connection:
         yield connection
 
 
@@ -221,32 +232,38 @@ def _begin(connection: sqlite3.Connection) -> None:
         connection.execute(f"SELECT count(*) FROM {alias}.sqlite_schema").fetchone()
 
 
-def _connect(directory: Path, shared: bool) -> sqlite3.Connection:
-    return _open({alias: path(directory, name) for name, alias in ALIASES.items()}, shared)
-
-
-def _open(files: Mapping[str, Path], shared: bool) -> sqlite3.Connection:
-    """Open these files, under their names in SQL, so that nothing is made, changed or removed beside them.
+@contextmanager
+def opened(files: Mapping[str, Path], shared: bool) -> Iterator[sqlite3.Connection]:
+    """These files, under their names in SQL, open so that nothing is made, changed or removed beside them.
 
     While a server has them open, C{-wal} and C{-shm} are there, and reading by the rules leaves
-    them so.  A file without C{-wal}, or with one that holds no page, is all there is: it is read as one that
-    cannot change.  After a crash the C{-wal} counts, and C{-shm} is for the next start to bring up
-    to date; where a copy was made without it, SQLite shall not make one, but do without.
+    them so.  If not, what a crash left counts as it will at the next start, but nothing else does: not
+    what is in C{-shm}, which may be of any moment.
+
+    @param files: C{main} first.
+    @param shared: see L{snapshot}.
     """
-    modes = dict.fromkeys(files, "")
-    alone = False
-    if not shared:
-        logged = {alias for alias, file in files.items() if _length(file, "-wal") > WAL_HEADER}
-        alone = not all(Path(f"{files[alias]}-shm").exists() for alias in logged)
-        modes = {
-            alias: "&immutable=1" if alias not in logged else "&vfs=unix-none" if alone else "&readonly_shm=1"
-            for alias in files
-        }
-    uris = {alias: f"{file.absolute().as_uri()}?mode=ro{modes[alias]}" for alias, file in files.items()}
+    with ExitStack() as stack:
+        uris = {}
+        logged = False
+        for alias, file in files.items():
+            mode = "mode=ro"
+            if not shared and _length(file, "-journal"):
+                file, mode = stack.enter_context(mended(file)), "mode=ro&immutable=1"
+            elif not shared and _committed(file):
+                # Without locks there is no -shm either; see below.
+                mode, logged = "mode=ro&vfs=unix-none", True
+            elif not shared:
+                mode = "mode=ro&immutable=1"
+            uris[alias] = f"{file.absolute().as_uri()}?{mode}"
+        yield stack.enter_context(closing(_connect(uris, logged)))
+
+
+def _connect(uris: dict[str, str], logged: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(uris.pop("main"), uri=True, isolation_level=None)
     try:
         connection.text_factory = _text
-        if alone:
+        if logged:
             # Before the first look into any file: then SQLite keeps in memory what -shm is for.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         if sys.version_info >= (3, 12):
@@ -260,6 +277,16 @@ def _open(files: Mapping[str, Path], shared: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _committed(file: Path) -> bool:
+    log = Path(f"{file}-wal")
+    try:
+        return committed(log)
+    except OSError as error:
+        raise Unusable(
+            f"{log} cannot be opened ({error.strerror}): run this as the user that the server runs as."
+        ) from None
 
 
 def _length(file: Path, suffix: str) -> int:

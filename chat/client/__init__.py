@@ -28,6 +28,7 @@ from chat.client.errors import (
     UnknownMessage,
 )
 from chat.client.fates import Fate
+from chat.messages import TokenIssued
 
 __all__ = [
     "Backoff",
@@ -42,6 +43,7 @@ __all__ = [
     "Refused",
     "Silent",
     "Stopped",
+    "TokenIssued",
     "UnknownMessage",
     "endpoint_from",
 ]

@@ -19,6 +19,7 @@ from chat.client.errors import ClientError, Disconnected, Ended, NotChat, Refuse
 from chat.client.fates import Fate, Fates
 from chat.client.inbox import Inbox, OnMessage
 from chat.client.outbox import Outbox
+from chat.client.token import OnToken, TokenKeeper
 from chat.errors import Code
 from chat.messages import (
     USER_FRAME_BYTES,
@@ -35,6 +36,8 @@ from chat.messages import (
     Frame,
     List,
     Listing,
+    LoggedOut,
+    Logout,
     Message,
     Messages,
     PasswordChanged,
@@ -42,6 +45,8 @@ from chat.messages import (
     Pong,
     Quit,
     Read,
+    Token,
+    TokenIssued,
     Welcome,
 )
 from chat.wire import Codec, serialize
@@ -65,6 +70,11 @@ class Client:
     It stops for good when trying again cannot help: wrong password, no such account,
     the account deleted, a server that speaks another codec.
 
+    After the first login it asks the server for a token and logs in with that from then
+    on, which costs the server far less than a password does: so a server that was started
+    anew has all its clients back in seconds.  The token is kept in memory only, unless the
+    application keeps it; when it is not taken, the password is used again.
+
     @ivar stopped: whether it has stopped for good.
     """
 
@@ -75,7 +85,7 @@ class Client:
         reactor: Any,
         endpoint: str | IStreamClientEndpoint,
         username: str,
-        password: str,
+        password: str | None,
         *,
         codec: Codec | str = Codec.JSON,
         create: bool = False,
@@ -83,6 +93,9 @@ class Client:
         on_connected: OnConnected | None = None,
         on_disconnected: OnDisconnected | None = None,
         on_stopped: OnStopped | None = None,
+        tokens: bool = True,
+        token: TokenIssued | None = None,
+        on_token: OnToken | None = None,
         timeout: float = 60.0,
         idle: float = 60.0,
         backoff: Backoff | None = None,
@@ -93,6 +106,7 @@ class Client:
         @param reactor: the reactor, or any L{IReactorTime} when C{endpoint} is an object.
         @param endpoint: C{HOST:PORT}, C{[IPv6]:PORT}, C{unix:PATH}, a Twisted client
             endpoint string, or an endpoint.
+        @param password: C{None}: only the C{token} can log in.
         @param create: create the account, if the server says that the name is free.
         @param on_message: called with each message, once; it may return a Deferred or a
             coroutine.  A message is confirmed when that has succeeded; if it fails, the
@@ -102,6 +116,10 @@ class Client:
         @param on_disconnected: called with the reason and the seconds until the next
             attempt, after each lost connection and each attempt that failed.
         @param on_stopped: called once, with the reason or C{None} when asked to stop.
+        @param tokens: whether to ask for tokens.
+        @param token: one that C{on_token} was told of in an earlier run.
+        @param on_token: called with each new token, which is as much a secret as a password, and
+            with C{None} when it is worth nothing any more.
         @param timeout: seconds that the server may leave a question unanswered.
         @param idle: seconds of silence after which the server is asked whether it lives.
         @param most_unaccepted: how many messages may wait to be accepted.
@@ -114,7 +132,8 @@ class Client:
             endpoint_from(reactor, endpoint) if isinstance(endpoint, str) else endpoint
         )
         self._codec = Codec(codec)
-        self._entrance = Entrance(username, password, create)
+        self._token = TokenKeeper(reactor, tokens, token, on_token)
+        self._entrance = Entrance(username, password, create, self._token)
         self._on_connected = on_connected
         self._on_disconnected = on_disconnected
         self._on_stopped = on_stopped
@@ -251,6 +270,7 @@ class Client:
 
         def changed(answer: PasswordChanged) -> PasswordChanged:
             self._entrance.changed(True)
+            self._token.revoked()
             return answer
 
         def unchanged(failure: Failure) -> Failure:
@@ -264,6 +284,23 @@ class Client:
         answer = self._ask(ChangePassword(password=present, new=new), PasswordChanged)
         return answer.addCallbacks(changed, unchanged)
 
+    def new_token(self) -> Deferred[TokenIssued]:
+        """Ask for a further token, for another program of the same user, say."""
+        return self._ask(Token(), TokenIssued)
+
+    def log_out(self, everywhere: bool = False) -> Deferred[LoggedOut]:
+        """Revoke the tokens that this client was given since its last login; then it stops.
+
+        @param everywhere: revoke all tokens of the account.
+        """
+
+        def logged_out(answer: LoggedOut) -> LoggedOut:
+            self._token.refused()
+            self._stop(None)
+            return answer
+
+        return self._ask(Logout(all=everywhere), LoggedOut).addCallback(logged_out)
+
     def delete_account(self, password: str) -> Deferred[AccountDeleted]:
         """Delete the account; then the client stops.
 
@@ -271,6 +308,7 @@ class Client:
         """
 
         def deleted(answer: AccountDeleted) -> AccountDeleted:
+            self._token.refused()
             self._stop(None)
             return answer
 
@@ -388,6 +426,7 @@ class Client:
         self._connection = None
         self._inbox.disconnected()
         self._fates.disconnected()
+        self._token.disconnected()
         self._outbox.disconnected(error)
         if self._for_good(error):
             self._stop(error)
@@ -424,6 +463,7 @@ class Client:
             self._inbox.connected(connection)
             self._outbox.connected(connection)
             self._fates.connected(connection)
+            self._token.connected(connection)
             self._tell(self._on_connected, frame)
             if self._started is not None and not self._started.called:
                 self._started.callback(frame)

@@ -24,10 +24,12 @@ from chat.messages import (
     Fatal,
     Frame,
     Listing,
+    LoggedOut,
     Messages,
     PasswordChanged,
     Ping,
     Pong,
+    TokenIssued,
 )
 from chat.wire import Codec, deserialize, framing, serialize
 
@@ -38,7 +40,19 @@ SERVER_FRAME_BYTES = 64 * 1024 * 1024
 _PARTING_SECONDS = 5.0
 
 #: The frames that are always the answer to something that was asked.
-ANSWERS = (Accepted, Failed, Deleted, Listing, Messages, AccountDeleted, PasswordChanged, Pong, Bye)
+ANSWERS = (
+    Accepted,
+    Failed,
+    Deleted,
+    Listing,
+    Messages,
+    AccountDeleted,
+    PasswordChanged,
+    TokenIssued,
+    LoggedOut,
+    Pong,
+    Bye,
+)
 
 Answered = Callable[[Frame | Exception], None]
 F = TypeVar("F", bound=Frame)

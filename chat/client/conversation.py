@@ -29,11 +29,14 @@ from chat.messages import (
     Frame,
     List,
     Listing,
+    Logout,
     Message,
     Messages,
     Ping,
     Quit,
     Read,
+    Token,
+    TokenIssued,
     Welcome,
 )
 from chat.wire import Codec
@@ -144,6 +147,8 @@ class Conversation:
                 raise EndOfInput
             elif isinstance(incoming, DeleteAccount):
                 await self._delete_account(incoming.password)
+            elif isinstance(incoming, Logout):
+                await self._log_out(incoming.all)
             elif isinstance(incoming, Message):
                 await self._send(incoming, asked)
             else:
@@ -202,6 +207,8 @@ class Conversation:
         elif isinstance(question, ChangePassword):
             changed = client.change_password(question.password, question.new)
             self._watch(changed.addCallback(lambda _: self._show("Your password is changed.")), asked)
+        elif isinstance(question, Token):
+            self._watch(client.new_token().addCallback(self._show_token), asked)
         elif isinstance(question, Ping):
             self._watch(client.ping().addCallback(lambda _: self._show("The server is there.")), asked)
 
@@ -214,6 +221,9 @@ class Conversation:
         if answer.missing:
             self._show(words.missing(answer.missing))
 
+    def _show_token(self, token: TokenIssued) -> None:
+        self._show(*words.token(token))
+
     def _show_deleted(self, deleted: Deleted) -> None:
         self._show(*words.deleted(deleted))
 
@@ -225,6 +235,16 @@ class Conversation:
             self._show(f"Failed: {visible(str(error))}")
             return
         self._show("Your account is deleted.")
+        raise LoggedOut
+
+    async def _log_out(self, everywhere: bool) -> None:
+        await self._settle()
+        try:
+            await self._client.log_out(everywhere)
+        except ClientError as error:
+            self._show(f"Failed: {visible(str(error))}")
+            return
+        self._show(words.LOGGED_OUT)
         raise LoggedOut
 
     def _watch(self, asked_of_server: Deferred[Any], asked: Asked) -> None:

@@ -63,6 +63,7 @@ async def send_once(
         username,
         password,
         codec=codec,
+        tokens=False,  # one login is all there will be
         on_disconnected=lambda error, delay: reasons.append(error),
     )
     began = reactor.seconds()

@@ -16,15 +16,17 @@ from chat.conformance import (
     mailboxes,
     receiving,
     sending,
+    tokens,
 )
-from chat.conformance.check import CHECKS, CLOSED, OPEN, TERMINATE, TIMEOUT, Check, Room, Server
+from chat.conformance.check import CHECKS, CLOSED, OPEN, TERMINATE, TIMEOUT, Check, NotThere, Room, Server
 from chat.conformance.codecs import CODECS
 from chat.conformance.talk import Address, Failure
 
 PASSED, FAILED, USAGE = 0, 1, 2
 #: Where the checks are, in the order in which they are made.
 MODULES = [
-    module.__name__ for module in (login, frames, json_door, der_door, sending, receiving, mailboxes, account)
+    module.__name__
+    for module in (login, frames, json_door, der_door, sending, receiving, mailboxes, account, tokens)
 ]
 
 
@@ -115,7 +117,10 @@ def obstacle(check: Check, server: Server) -> Optional[str]:
 
 
 def fault(check: Check, server: Server) -> Optional[str]:
-    """What is wrong with the server, if this check finds anything."""
+    """What is wrong with the server, if this check finds anything.
+
+    @raise NotThere: the check cannot be made.
+    """
     room = Room(server)
     try:
         check.run(room)
@@ -132,10 +137,17 @@ def make(checks: Iterable[Check], server: Server, say: Callable[[str], None]) ->
     """Make these checks, one line each and a summary; whether none failed."""
     passed = failed = skipped = 0
     for check in checks:
-        if why := obstacle(check, server):
+        why = obstacle(check, server)
+        wrong = None
+        if why is None:
+            try:
+                wrong = fault(check, server)
+            except NotThere as error:
+                why = str(error)
+        if why is not None:
             skipped += 1
             say(f"skip {check.name}: {why}")
-        elif wrong := fault(check, server):
+        elif wrong is not None:
             failed += 1
             say(f"FAIL {check.name}: {check.sentence} ({check.section}) -- {wrong}")
         else:

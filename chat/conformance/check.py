@@ -16,6 +16,10 @@ TIMEOUT = "timeout"  # a login may take so few seconds that one can wait for it
 TERMINATE = "terminate"  # we may end it
 
 
+class NotThere(Exception):
+    """The server lacks what a check is about, and is free to."""
+
+
 class Account(NamedTuple):
     """An account on the server under test."""
 

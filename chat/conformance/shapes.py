@@ -135,6 +135,8 @@ SHAPES: Mapping[str, Shape] = {
     },
     "account-deleted": {},
     "password-changed": {},
+    "token-issued": {"value": Field(_word), "expires": Field(_time)},
+    "logged-out": {},
     "pong": {},
     "bye": {},
     "message": _MESSAGE,

@@ -154,6 +154,11 @@ class Connection:
         match(said, keyword, **fields)
         return said.data
 
+    def any_answer(self, awaited: str) -> Said:
+        """The next answer, whatever it is."""
+        said: Said = self._await(self.answers, awaited)
+        return said
+
     def delivery(self, **fields: Any) -> Plain:
         """The next message delivered."""
         data: Plain = self._await(self.deliveries, f"message {_short(fields)}")
