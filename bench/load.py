@@ -15,15 +15,16 @@ import argparse
 import os
 import select
 import socket
+import ssl
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Protocol, TypeVar
 
-import msgspec
+from bench.doors import DOORS, Door, Incoming
 
 #: A sequence number has this many digits, in bodies and in refs, so that one encoded
 #: message serves as a pattern for all of them: also where lengths are encoded.
@@ -44,159 +45,84 @@ class LoadError(Exception):
     """The server did not do what was asked of it: one line that says what."""
 
 
-# --- the doors -------------------------------------------------------------------------
-
-
-class Fields(msgspec.Struct, gc=False):
-    """The fields of a frame that a generator looks at."""
-
-    keyword: str = ""
-    id: int = 0
-    ref: str = ""
-    body: str = ""
-    state: str = ""
-    waiting: int = 0
-    code: str = ""
-    reason: str = ""
-
-
-class Incoming(msgspec.Struct, gc=False):
-    """One frame from the server."""
-
-    type: str
-    data: Fields
-
-
-_FIELDS = frozenset(Fields.__struct_fields__)
-
-
-class Door(Protocol):
-    """How frames are written and read at one of the server's doors."""
-
-    ping: bytes
-
-    def login(self, username: str, password: str) -> bytes:
-        """Both answers to the prompts, at once."""
-
-    def message(self, recipient: str, body: str, ref: str) -> bytes:
-        """One message."""
-
-    def received(self, ids: Sequence[int]) -> bytes:
-        """The receipt for these messages."""
-
-    def cut(self, buffer: bytes) -> tuple[list[Incoming], bytes]:
-        """The whole frames at the front, and the bytes after them."""
-
-
-class JsonDoor:
-    """One JSON object a line."""
-
-    ping = b'{"type":"system","data":{"keyword":"ping"}}\n'
-
-    def __init__(self) -> None:
-        self._decode = msgspec.json.Decoder(Incoming).decode_lines
-
-    def login(self, username: str, password: str) -> bytes:
-        """See L{Door.login}."""
-        return b"".join(
-            _line("login", {"field": name, "value": value})
-            for name, value in (("username", username), ("password", password))
-        )
-
-    def message(self, recipient: str, body: str, ref: str) -> bytes:
-        """See L{Door.message}."""
-        return _line("message", {"recipient": recipient, "body": body, "ref": ref})
-
-    def received(self, ids: Sequence[int]) -> bytes:
-        """See L{Door.received}."""
-        return _line("system", {"keyword": "received", "ids": ids})
-
-    def cut(self, buffer: bytes) -> tuple[list[Incoming], bytes]:
-        """See L{Door.cut}."""
-        end = buffer.rfind(b"\n") + 1
-        return self._decode(buffer[:end]) if end else [], buffer[end:]
-
-
-def _line(kind: str, fields: object) -> bytes:
-    return msgspec.json.encode({"type": kind, "data": fields}) + b"\n"
-
-
-class DerDoor:
-    """The same frames in DER, through the project's own codec."""
-
-    def __init__(self) -> None:
-        from chat import messages
-        from chat.wire import Codec, framing, serialize
-        from chat.wire.der import decode
-
-        self._messages = messages
-        self._encode: Callable[[messages.Frame], bytes] = lambda f: serialize(f, Codec.DER)
-        self._decode = decode
-        self._framing = framing
-        self.ping = self._encode(messages.Ping())
-
-    def login(self, username: str, password: str) -> bytes:
-        """See L{Door.login}."""
-        answer = self._messages.Login
-        return self._encode(answer(field="username", value=username)) + self._encode(
-            answer(field="password", value=password)
-        )
-
-    def message(self, recipient: str, body: str, ref: str) -> bytes:
-        """See L{Door.message}."""
-        return self._encode(self._messages.Message(recipient=recipient, body=body, ref=ref))
-
-    def received(self, ids: Sequence[int]) -> bytes:
-        """See L{Door.received}."""
-        return self._encode(self._messages.Received(ids=list(ids)))
-
-    def cut(self, buffer: bytes) -> tuple[list[Incoming], bytes]:
-        """See L{Door.cut}."""
-        frames = []
-        at, end = 0, len(buffer)
-        while end - at >= 2:
-            size = _der_size(buffer, at)
-            if not size or at + size > end:
-                break
-            frame = self._decode(buffer[at : at + size])
-            at += size
-            fields = Fields()
-            for name in _FIELDS.intersection(frame.__struct_fields__):
-                if value := getattr(frame, name):
-                    setattr(fields, name, value)
-            if isinstance(frame, self._messages.Message):
-                frames.append(Incoming("message", fields))
-            else:
-                assert isinstance(frame, self._messages.System)
-                fields.keyword = self._messages.keyword(frame)
-                frames.append(Incoming("system", fields))
-        return frames, buffer[at:]
-
-
-def _der_size(buffer: bytes, at: int) -> int:
-    """The size of the value at C{at}; 0 while its header is not whole."""
-    start = at + 1
-    if buffer[at] & 0x1F == 0x1F:
-        while start < len(buffer) and buffer[start] & 0x80:
-            start += 1
-        start += 1
-    if start >= len(buffer):
-        return 0
-    length = buffer[start]
-    start += 1
-    if length & 0x80:
-        octets = length & 0x7F
-        if start + octets > len(buffer):
-            return 0
-        length = int.from_bytes(buffer[start : start + octets], "big")
-        start += octets
-    return start + length - at
-
-
-DOORS: dict[str, Callable[[], Door]] = {"json": JsonDoor, "der": DerDoor}
-
-
 # --- sockets ---------------------------------------------------------------------------
+
+
+class Wire(Protocol):
+    """What a session needs of a socket that does not block."""
+
+    def fileno(self) -> int:
+        """What to wait for."""
+
+    def recv(self, most: int, /) -> bytes:
+        """What has arrived; raises L{BlockingIOError} where that is nothing."""
+
+    def send(self, wire: bytes, /) -> int:
+        """How many of these bytes were taken; raises L{BlockingIOError} where that is none."""
+
+    def close(self) -> None:
+        """Hang up."""
+
+
+#: Opens a connection.
+Connect = Callable[[tuple[str, int]], Wire]
+
+
+def plain(address: tuple[str, int]) -> socket.socket:
+    """A TCP connection."""
+    connected = socket.create_connection(address, timeout=PATIENCE)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connected.setblocking(False)
+    return connected
+
+
+class Encrypted:
+    """A TLS connection to a server whose certificate nobody vouches for: a L{Wire}."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        connected = plain(address)
+        connected.settimeout(PATIENCE)
+        self._socket = _trusting().wrap_socket(connected)
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        """See L{Wire.fileno}."""
+        return self._socket.fileno()
+
+    def recv(self, most: int) -> bytes:
+        """See L{Wire.recv}: TLS gives one record of 16 KiB at a time, and would hide the others."""
+        pieces: list[bytes] = []
+        try:
+            while piece := self._socket.recv(most):
+                pieces.append(piece)
+        except ssl.SSLWantReadError:
+            if not pieces:
+                raise BlockingIOError from None
+        return b"".join(pieces)
+
+    def send(self, wire: bytes) -> int:
+        """See L{Wire.send}."""
+        sent = 0
+        rest = memoryview(wire)
+        try:
+            while sent < len(wire):
+                sent += self._socket.send(rest[sent:])
+        except ssl.SSLWantWriteError:
+            if not sent:
+                raise BlockingIOError from None
+        return sent
+
+    def close(self) -> None:
+        """See L{Wire.close}."""
+        self._socket.close()
+
+
+@cache
+def _trusting() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class Loop:
@@ -258,7 +184,9 @@ class Loop:
 class Session:
     """One connection: it signs up if need be, logs in, and hands on what comes after."""
 
-    def __init__(self, loop: Loop, door: Door, address: tuple[str, int], name: str) -> None:
+    def __init__(
+        self, loop: Loop, door: Door, address: tuple[str, int], name: str, connect: Connect = plain
+    ) -> None:
         self.name = name
         self.door = door
         self.ready = False
@@ -266,16 +194,14 @@ class Session:
         self._loop = loop
         self._rest = b""
         self._unsent = b""
-        self.socket = socket.create_connection(address, timeout=PATIENCE)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.setblocking(False)
+        self.socket = connect(address)
         loop.add(self)
         self._login = door.login(name, PASSWORD)
         self.write(self._login)
 
     def write(self, wire: bytes) -> None:
         """Send these bytes, now or as soon as the server takes them."""
-        if self._unsent:
+        if self._unsent or not wire:
             self._unsent += wire
             return
         try:
@@ -318,7 +244,9 @@ class Session:
                 self.ready = True
                 self.waiting = frame.data.waiting
                 return frames[at + 1 :]
-            if keyword == "created":
+            if keyword == "new-password":
+                self.write(self.door.again(PASSWORD))
+            elif keyword == "created":
                 self.write(self._login)
             elif keyword in ("failed", "fatal"):
                 raise self.refused(frame)
@@ -344,6 +272,7 @@ class Sender(Session):
     """Sends messages, never more than so many of them unanswered."""
 
     accepted = 0
+    newest = 0
     total = 0
     #: How many are sent by themselves, one for each answer.
     left = 0
@@ -354,6 +283,7 @@ class Sender(Session):
         wire = self.door.message(recipient, body, run + HOLE)
         self._parts = wire.split(HOLE.encode())
         self._run = run
+        self.write(self.door.opening(recipient))
         self.accepted = self.sent = self.total = self.left = 0
 
     def start(self, total: int, in_flight: int) -> None:
@@ -372,14 +302,19 @@ class Sender(Session):
 
     def talk(self, frames: list[Incoming]) -> None:
         """Count C{accepted}, each in its turn, and send as many again."""
-        expected, run = self.accepted, self._run
+        expected, run, newest = self.accepted, self._run, self.newest
+        refs = self.door.refs
         for frame in frames:
-            if frame.data.keyword != "accepted":
+            fields = frame.data
+            if fields.keyword != "accepted":
                 raise self.refused(frame)
-            if frame.data.ref != f"{run}{expected:09d}" or frame.data.state != "waiting":
-                raise LoadError(f"{self.name}: {frame.data} is not the answer to send {expected}")
+            if fields.state != "waiting" or (refs and fields.ref != f"{run}{expected:09d}"):
+                raise LoadError(f"{self.name}: {fields} is not the answer to send {expected}")
+            if fields.id <= newest:
+                raise LoadError(f"{self.name}: message {fields.id} was accepted behind {newest}")
+            newest = fields.id
             expected += 1
-        self.accepted = expected
+        self.accepted, self.newest = expected, newest
         again = min(len(frames), self.left)
         if again:
             self.left -= again
@@ -404,9 +339,13 @@ class Recipient(Session):
     def talk(self, frames: list[Incoming]) -> None:
         """Confirm messages; after the last one, ask whether all was heard."""
         ids = []
+        answers = b""
         expected = self.arrived
         for frame in frames:
             fields = frame.data
+            if frame.type == "mark":
+                answers += self.door.mark
+                continue
             if frame.type != "message":
                 if fields.keyword != "pong":
                     raise self.refused(frame)
@@ -417,13 +356,16 @@ class Recipient(Session):
                 raise LoadError(f"{self.name}: message {number} came where {expected} was due")
             expected += 1
             ids.append(fields.id)
-        if not ids:
-            return
-        if self.times is not None:
-            self.times.extend([time.perf_counter()] * len(ids))
-        self.arrived = expected
-        wire = self.door.received(ids)
-        self.write(wire + self.door.ping if expected == self.total else wire)
+        if ids:
+            if self.times is not None:
+                self.times.extend([time.perf_counter()] * len(ids))
+            self.arrived = expected
+            answers += self.door.received(ids)
+        # Where marks are asked for, the one behind the last message has to be answered, too.
+        confirmed = frames[-1].type == "mark" if self.door.mark else ids
+        if confirmed and expected == self.total:
+            answers += self.door.ping
+        self.write(answers)
 
 
 # --- scenarios -------------------------------------------------------------------------
@@ -512,6 +454,7 @@ class Target:
     address: tuple[str, int]
     codec: str = "json"
     pid: int | None = None
+    connect: Connect = plain
 
     def door(self) -> Door:
         """A fresh door."""
@@ -552,12 +495,16 @@ class Crowd:
         self.recipients: list[Recipient] = []
         self.arrive()
         self.senders = open_all(
-            loop, [partial(Sender, loop, door, target.address, name) for name, _ in self._names]
+            loop,
+            [partial(Sender, loop, door, target.address, name, target.connect) for name, _ in self._names],
         )
 
     def _recipients(self) -> list[partial[Recipient]]:
         target, door = self._target, self._door
-        return [partial(Recipient, self._loop, door, target.address, name) for _, name in self._names]
+        return [
+            partial(Recipient, self._loop, door, target.address, name, target.connect)
+            for _, name in self._names
+        ]
 
     def arrive(self) -> None:
         """Log in the recipients."""
@@ -673,8 +620,8 @@ def collect(target: Target, count: int, body: int = 200) -> tuple[Result, int]:
     return result, after - before
 
 
-def idle(target: Target, count: int, *, settle: float = 1.0) -> float:
-    """The bytes of the server's memory for each of C{count} idle sessions.
+def idle(target: Target, count: int, *, settle: float = 1.0) -> tuple[float, float]:
+    """The bytes of the server's memory for each of C{count} idle sessions, and its CPU a second.
 
     The accounts must exist; see L{sign_up}.  A fifth as many sessions are opened before,
     to use up the memory that the start of the server left free.
@@ -686,10 +633,13 @@ def idle(target: Target, count: int, *, settle: float = 1.0) -> float:
     time.sleep(settle)
     before = resident_bytes(target.pid)
     open_idle(loop, door, target, range(count))
+    time.sleep(1)  # what the last logins have set going comes to its end
+    watch = Stopwatch(target.pid)
     time.sleep(settle)
+    idled = watch.stop(0)
     after = resident_bytes(target.pid)
     loop.close()
-    return (after - before) / count
+    return (after - before) / count, idled.server_cpu / idled.seconds
 
 
 def sign_up(target: Target, count: int) -> None:
@@ -706,7 +656,7 @@ def open_idle(loop: Loop, door: Door, target: Target, numbers: Iterable[int]) ->
     """Log in the accounts with these numbers."""
     open_all(
         loop,
-        [partial(Session, loop, door, target.address, f"idle{number}") for number in numbers],
+        [partial(Session, loop, door, target.address, f"idle{number}", target.connect) for number in numbers],
     )
 
 

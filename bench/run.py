@@ -22,12 +22,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 from bench import load
+from bench.doors import DOORS
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The first of these is for servers, the second for the generator.
@@ -35,6 +36,8 @@ CORES = frozenset(os.sched_getaffinity(0))
 #: How long a server may take to listen, and to stop.
 START_SECONDS = 20.0
 STOP_SECONDS = 30.0
+
+TWISTD = "from twisted.scripts.twistd import run; run()"
 
 BARE = "bare loop"
 CHAT = "chat"
@@ -45,12 +48,15 @@ def bare_loop(data: Path, codec: str) -> list[str]:
     return [sys.executable, str(ROOT / "bench" / "bare_loop.py"), "--data", str(data)]
 
 
-def chat_server(data: Path, codec: str) -> list[str]:
+def chat_server(data: Path, codec: str, endpoint: str = "tcp:0:interface=127.0.0.1") -> list[str]:
     """The command that starts the server, with cheap passwords: logins are not measured."""
-    twistd = "from twisted.scripts.twistd import run; run()"
-    door = [f"--{codec}", "tcp:0:interface=127.0.0.1"]
-    start = [sys.executable, "-c", twistd, "--nodaemon", "--pidfile=", "chat"]
-    return [*start, "--data", str(data), *door, "--bcrypt-rounds", "4"]
+    return [sys.executable, "-c", TWISTD, *chat_arguments(data, codec, endpoint)]
+
+
+def chat_arguments(data: Path, codec: str, endpoint: str = "tcp:0:interface=127.0.0.1") -> list[str]:
+    """What twistd is told."""
+    twistd = ["--nodaemon", "--pidfile=", "chat"]
+    return [*twistd, "--data", str(data), f"--{codec}", endpoint, "--bcrypt-rounds", "4"]
 
 
 COMMANDS: dict[str, Callable[[Path, str], list[str]]] = {BARE: bare_loop, CHAT: chat_server}
@@ -59,21 +65,32 @@ COMMANDS: dict[str, Callable[[Path, str], list[str]]] = {BARE: bare_loop, CHAT: 
 class Server:
     """A server under measurement, on a core of its own."""
 
-    def __init__(self, name: str, data: Path, codec: str = "json") -> None:
+    def __init__(
+        self,
+        name: str,
+        data: Path,
+        codec: str = "json",
+        command: Sequence[str] | None = None,
+        connect: load.Connect = load.plain,
+    ) -> None:
         """Start it and wait until it listens.
 
+        @param name: what it is called in the tables.
+        @param command: starts it; by default, what L{COMMANDS} has under its name.
+        @param connect: opens a connection to it.
         @raise load.LoadError: it does not.
         """
         self.name = name
-        self.data = data
+        self.data = data = data.resolve()  # the server is started in another folder
         self.sent = 0
         self._log = data.with_suffix(".log")
         cores = os.sched_getaffinity(0)
         load.pin(0, CORES)
         try:
             with open(self._log, "wb") as log:
+                started = time.perf_counter()
                 self._process = subprocess.Popen(
-                    COMMANDS[name](data, codec),
+                    COMMANDS[name](data, codec) if command is None else command,
                     cwd=ROOT,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -86,7 +103,10 @@ class Server:
         except BaseException:
             self.stop()
             raise
-        self.target = load.Target(("127.0.0.1", port), codec, self._process.pid)
+        #: Seconds from the start of the process to its door being open, to 5 ms; the CPU it took.
+        self.start_seconds = time.perf_counter() - started
+        self.start_cpu = load.cpu_seconds(self._process.pid)
+        self.target = load.Target(("127.0.0.1", port), codec, self._process.pid, connect)
 
     def _listening(self, codec: str) -> int:
         """The port of the door, from the line in the log that tells it."""
@@ -95,7 +115,7 @@ class Server:
         while time.monotonic() < deadline and self._process.poll() is None:
             if found := line.search(self._log.read_text(errors="replace")):
                 return int(found[1])
-            time.sleep(0.05)
+            time.sleep(0.005)
         last = self._log.read_text(errors="replace").strip().splitlines()[-5:]
         raise load.LoadError(f"{self.name} does not listen; its last words: " + " / ".join(last))
 
@@ -125,10 +145,16 @@ class Server:
 
 
 @contextmanager
-def started(name: str, data: Path, codec: str = "json") -> Iterator[Server]:
-    """A server that is stopped in the end."""
+def started(
+    name: str,
+    data: Path,
+    codec: str = "json",
+    command: Sequence[str] | None = None,
+    connect: load.Connect = load.plain,
+) -> Iterator[Server]:
+    """A server, see L{Server}, that is stopped in the end."""
     data.mkdir(exist_ok=True)
-    server = Server(name, data, codec)
+    server = Server(name, data, codec, command, connect)
     try:
         yield server
     finally:
@@ -156,19 +182,24 @@ class Figures:
 
     def dump(self) -> str:
         """Every single value, as JSON."""
-        return json.dumps(self._values, indent=1)
+        return json.dumps({"figures": self._values}, indent=1)
+
+    def ratio(self, scenario: str, server: str) -> float:
+        """How many times the bare loop's CPU the server takes for a message, see L{times}."""
+        servers = self._values[scenario]
+        return times(servers[server]["cpu"], servers[BARE]["cpu"])
 
     def table(self) -> str:
         """The medians, as a table in reStructuredText."""
         heads = ["scenario", "server", "messages", "CPU us", "least-most", "x bare"]
-        heads += ["messages/s", "p50 ms", "p99 ms"]
+        heads += ["messages/s", "p50 ms", "p99 ms", "load us"]
         rows = []
         for scenario, servers in self._values.items():
             floor = servers.get(BARE, {}).get("cpu")
             for server, columns in servers.items():
                 if "cpu" in columns:
                     rows.append([scenario, server, *self._cells(columns, floor)])
-        return _simple_table([heads, *rows])
+        return simple_table([heads, *rows]) if rows else ""
 
     def sizes(self) -> str:
         """The medians of what is not a rate, as a table in reStructuredText."""
@@ -179,20 +210,30 @@ class Figures:
             for unit, values in columns.items()
             if "cpu" not in columns
         ]
-        return _simple_table([["what", "server", "median"], *rows]) if rows else ""
+        return simple_table([["what", "server", "median"], *rows]) if rows else ""
 
     @staticmethod
     def _cells(columns: dict[str, list[float]], floor: list[float] | None) -> list[str]:
         cpu = columns["cpu"]
-        ratio = f"{median(cpu) / median(floor):.2f}" if floor else "-"
+        ratio = f"{times(cpu, floor):.2f}" if floor else "-"
         cells = [f"{median(columns['messages']):,.0f}", f"{median(cpu):,.1f}"]
         cells += [f"{min(cpu):,.1f}-{max(cpu):,.1f}", ratio, f"{median(columns['rate']):,.0f}"]
         for column in ("p50", "p99"):
             cells.append(f"{median(columns[column]):.2f}" if column in columns else "-")
+        cells.append(f"{median(columns['generator']):.1f}")
         return cells
 
 
-def _simple_table(rows: list[list[str]]) -> str:
+def times(values: Sequence[float], floor: Sequence[float]) -> float:
+    """How many times the floor: the median of the runs, each compared with itself.
+
+    What else the machine does changes from run to run, and slows both.
+    """
+    return median(value / least for value, least in zip(values, floor))
+
+
+def simple_table(rows: list[list[str]]) -> str:
+    """Rows of cells, the first being the heads, as a table in reStructuredText."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     rule = "  ".join("=" * width for width in widths)
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
@@ -206,9 +247,11 @@ class Bench:
         self._options = options
         self._folder = folder
         self._figures = figures
-        self._names: list[str] = [BARE] if options.only_bare else [CHAT]
-        if options.compare and not options.only_bare:
-            self._names = [BARE, CHAT]
+        self._codecs = {labelled(codec): codec for codec in options.codec or ["json"]}
+        if options.only_bare:
+            self._codecs = {}
+        if options.compare or options.only_bare:
+            self._codecs = {BARE: "json", **self._codecs}
         self._wanted = set(options.scenarios)
 
     def _say(self, scenario: str, server: Server, result: load.Result) -> None:
@@ -221,15 +264,14 @@ class Bench:
         if self._wanted - {"idle"}:
             self._messages(number)
         if "idle" in self._wanted:
-            for name in self._names:
+            for name in self._codecs:
                 self._idle(number, name)
 
     def _messages(self, number: int) -> None:
         options = self._options
         with ExitStack() as stack:
             servers = [
-                stack.enter_context(started(name, self._data(number, name), options.codec))
-                for name in self._names
+                stack.enter_context(self._started(name, self._data(number, name))) for name in self._codecs
             ]
             for server in servers:
                 at_rest = load.resident_bytes(server.pid) / 2**20
@@ -265,6 +307,10 @@ class Bench:
                 each = server.disk_bytes() / server.sent
                 self._figures.add("disk, each message", server.name, bytes=each)
 
+    def _started(self, name: str, data: Path) -> AbstractContextManager[Server]:
+        codec = self._codecs[name]
+        return started(name, data, codec, COMMANDS[BARE if name == BARE else CHAT](data, codec))
+
     def _online(self) -> Iterator[tuple[str, Callable[[load.Crowd], load.Result]]]:
         """The scenarios whose recipients are online."""
         options = self._options
@@ -281,15 +327,22 @@ class Bench:
         """Accounts are made by one server and logged in at the next, whose memory is fresh."""
         options = self._options
         data = self._data(number, f"{name} idle")
-        with started(name, data, options.codec) as server:
+        with self._started(name, data) as server:
             load.sign_up(server.target, options.idle)
-        with started(name, data, options.codec) as server:
-            each = load.idle(server.target, options.idle, settle=options.settle)
+        with self._started(name, data) as server:
+            each, busy = load.idle(server.target, options.idle, settle=options.settle)
         self._figures.add(f"each of {options.idle} idle sessions", name, KiB=each / 1024)
-        print(f"  idle session, {name}: {each / 1024:.1f} KiB", file=sys.stderr, flush=True)
+        self._figures.add(f"CPU of {options.idle} idle sessions", name, **{"ms a second": busy * 1000})
+        together = f"all of them: {busy * 1000:.2f} ms CPU a second"
+        print(f"  idle session, {name}: {each / 1024:.1f} KiB; {together}", file=sys.stderr, flush=True)
 
     def _data(self, number: int, name: str) -> Path:
         return self._folder / f"{name.replace(' ', '-')}-{number}"
+
+
+def labelled(codec: str) -> str:
+    """What the server is called in the tables when this door of it is measured."""
+    return CHAT if codec == "json" else f"{CHAT}, {codec.upper() if codec == 'der' else codec}"
 
 
 SCENARIOS = ["pipelined", "steady", "offline", "collect", "idle", "disk"]
@@ -298,23 +351,27 @@ SCENARIOS = ["pipelined", "steady", "offline", "collect", "idle", "disk"]
 def options_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.run", description="Measure the server, alone or beside the bare loop."
+        prog="python -m bench.run",
+        description="Measure the server, alone or beside the bare loop.",
+        epilog="--at-most: exit status 1 when a pipelined message costs the server more than so many"
+        " times the CPU of the bare loop, measured in the same run.",
     )
     add = parser.add_argument
     add("--compare", action="store_true", help="measure the bare loop in turns with the server")
     add("--only-bare", action="store_true", help="measure the bare loop only")
     add("--runs", type=int, default=3, help="the figures are medians of so many (%(default)s)")
-    add("--codec", choices=sorted(load.DOORS), default="json", help="of the server's door")
+    add("--codec", choices=list(DOORS), nargs="+", help="the server's doors to measure (json)")
     add("--senders", type=int, default=50, help="and as many recipients (%(default)s)")
     add("--messages", type=int, default=2000, help="for each sender, pipelined (%(default)s)")
     add("--body", type=int, default=200, help="bytes in each body (%(default)s)")
     add("--rate", type=float, default=500, help="messages a second, steady (%(default)s)")
     add("--seconds", type=float, default=10, help="how long at that rate (%(default)s)")
     add("--idle", type=int, default=5000, help="idle sessions (%(default)s)")
-    add("--settle", type=float, default=1, help="seconds before memory is read (%(default)s)")
+    add("--settle", type=float, default=5, help="seconds that they idle, measured (%(default)s)")
     add("--collect", type=int, default=20000, help="messages waiting for a login (%(default)s)")
     add("--data", type=Path, help="make the files below this folder (a temporary one)")
     add("--json", type=Path, help="write every single value to this file")
+    add("--at-most", type=float, metavar="RATIO", help="fail when a message costs more, see below")
     add("scenarios", nargs="*", default=SCENARIOS, help=f"some of: {', '.join(SCENARIOS)}")
     return parser
 
@@ -325,9 +382,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if unknown := set(options.scenarios) - set(SCENARIOS):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}; see --help")
-    if options.compare and options.codec != "json":
-        parser.error("the bare loop speaks JSON only")
-    folder = Path(tempfile.mkdtemp(prefix="chat-bench-", dir=options.data))
+    if options.at_most and not (options.compare and "pipelined" in options.scenarios):
+        parser.error("--at-most needs --compare and the scenario pipelined")
+    folder = Path(tempfile.mkdtemp(prefix="chat-bench-", dir=options.data)).resolve()
     figures = Figures()
     bench = Bench(options, folder, figures)
     try:
@@ -338,12 +395,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print(figures.table())
-    if sizes := figures.sizes():
-        print(f"\n{sizes}")
+    print("\n\n".join(filter(None, (figures.table(), figures.sizes()))))
     if options.json:
         options.json.write_text(figures.dump() + "\n")
-    return 0
+    return 0 if options.at_most is None else guard(figures, options.at_most)
+
+
+def guard(figures: Figures, bound: float) -> int:
+    """Exit status 1 when the server has become slow beside the bare loop."""
+    status = 0
+    for scenario in ("100 in flight", "20 in flight"):
+        ratio = figures.ratio(scenario, CHAT)
+        verdict = "good" if ratio <= bound else "TOO SLOW"
+        print(f"{scenario}: {ratio:.2f} times the bare loop, at most {bound:g}: {verdict}")
+        status |= ratio > bound
+    return status
 
 
 def make_room() -> None:
