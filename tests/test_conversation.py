@@ -735,6 +735,97 @@ class JSONTests(NetworkTestCase):
         self.assertHears(client, "password", "failed wrong-password", "username")
         client.log_in("alice", "another password")
 
+    def token(self, client: Client) -> str:
+        """A token of whoever is logged in there."""
+        client.system("token")
+        (issued,) = self.assertHears(client, "token-issued")
+        self.assertEqual(issued["expires"], "2026-12-22T21:07:00.123Z")
+        return str(issued["value"])
+
+    def resume(self, name: str, token: str, *expected: str) -> Client:
+        """Say name and token at once, and hear this."""
+        client = self.network.connect(self.codec)
+        client.answer("username", name)
+        client.answer("token", token)
+        self.assertHears(client, *expected)
+        return client
+
+    def test_token(self) -> None:
+        """A token logs in without the password, at every connection, until it is revoked."""
+        self.user("bob")
+        alice = self.user("alice")
+        token = self.token(alice)
+        alice.send("alice", "hi")
+        alice.hear()
+        alice.hang_up()
+        again = self.resume("Alice", token, "password", "welcome", "message")
+        again.received(1)
+        again.system("ping")
+        self.assertHears(again, "pong")
+        self.resume("alice", token, "password", "welcome")
+        self.resume("bob", token, "password", "failed wrong-token", "username").log_in("bob")
+        self.resume("nobody", token, "new-password", "failed wrong-token", "username").log_in("alice")
+        again.system("logout")
+        self.assertHears(again, "logged-out", "username")
+        self.resume("alice", token, "password", "failed wrong-token", "username")
+        again.log_in("bob")
+
+    def test_tokenMakesNoAccount(self) -> None:
+        """A token shown for a name that is free is no sign-up."""
+        self.resume("nobody", "long enough", "new-password", "failed wrong-token", "username")
+        client = self.network.connect(self.codec)
+        client.say_login("nobody", "long enough")
+        self.assertHears(client, "new-password", "created", "username")
+
+    def test_tokenWhenClosed(self) -> None:
+        """Where sign-up is not open, known and unknown names are answered alike here, too."""
+        self.user("alice")
+        self.network.accounts.registration = Registration.CLOSED
+        refusals = []
+        for name in ("alice", "nobody"):
+            client = self.network.connect(self.codec)
+            client.answer("username", name)
+            client.answer("token", "x")
+            refusals.append(self.assertHears(client, "password", "failed wrong-token", "username"))
+        self.assertEqual(refusals[0], refusals[1])
+
+    def test_logout(self) -> None:
+        """It revokes the tokens of this login, those shown and those given; C{all} revokes all."""
+        one, two = self.user("alice"), self.user("alice")
+        first, second = self.token(one), self.token(two)
+        third = self.resume("alice", second, "password", "welcome")
+        given = self.token(third)
+        third.system("logout")
+        third.system("ping")
+        self.assertHears(third, "logged-out", "username", "failed bad-state", "username")
+        for token in (second, given):
+            self.resume("alice", token, "password", "failed wrong-token", "username")
+        self.resume("alice", first, "password", "welcome").system("logout", all=True)
+        self.assertHears(two)
+        self.resume("alice", first, "password", "failed wrong-token", "username")
+        two.system("token")
+        self.assertHears(two, "failed bad-state")
+
+    def test_tokenAndPassword(self) -> None:
+        """A new password revokes all tokens; only the session that changed it is given a new one."""
+        alice, other = self.user("alice"), self.user("alice")
+        token = self.token(other)
+        alice.system("change-password", password=password("alice"), new="another password")
+        self.assertHears(alice, "password-changed")
+        self.resume("alice", token, "password", "failed wrong-token", "username")
+        other.system("token")
+        other.system("ping")
+        self.assertHears(other, "failed bad-state", "pong")
+        self.resume("alice", self.token(alice), "password", "welcome")
+
+    def test_tokenAfterRestart(self) -> None:
+        """A server that is started anew takes the tokens of the one before."""
+        token = self.token(self.user("alice"))
+        self.network.close()
+        self.network = Network(self.network.data, clock=self.network.clock)
+        self.addCleanup(self.network.close)
+        self.resume("alice", token, "password", "welcome")
+
     def test_neverTwice(self) -> None:
         """One session never gets the same id twice, returns and its own pace included."""
         bob, alice = self.user("bob"), self.user("alice")

@@ -2,92 +2,40 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import Any, Callable, Sequence
-
-from twisted.trial.unittest import SynchronousTestCase
 
 from chat.accounts import Accounts
 from chat.ledger import Account
 from chat.ports import MessageStore, PasswordStore, UserStore
-from chat.store import Store
+from chat.store import Store, files, folding, upgrade
 from chat.store.commit import GroupCommit
 from chat.store.messages import Messages
 from chat.store.passwords import Passwords
+from chat.store.retention import Shelf
 from tests.crash.aftermath import Trial, crash_everywhere, play
+from tests.crash.case import CrashCase, EveryScenario
 from tests.crash.known import Known
-from tests.crash.place import scratch
-from tests.crash.scenarios import SCENARIOS, UPGRADE, earlier_version, small_portions
-from tests.crash.storage import Plain, statements
+from tests.crash.scenarios import SCENARIOS
+from tests.crash.storage import Calls, Plain, statements
 
 #: The share of the continuations that are killed a second time.
 AGAIN = 0.1
 
 
-class _Case(SynchronousTestCase):
-    def setUp(self) -> None:
-        """A directory for the files, and small portions."""
-        self.place = self._entered(scratch())
-        self._entered(small_portions())
-
-    def _entered(self, context: Any) -> Any:
-        entered = context.__enter__()
-        self.addCleanup(context.__exit__, None, None, None)
-        return entered
-
+class _Case(CrashCase):
     def crash(self, name: str, again: float = AGAIN, first: bool = False) -> Trial:
         """Stop a scenario everywhere."""
         return crash_everywhere(name, SCENARIOS[name], self.place / "crash", again=again, first=first)
 
 
-class CrashTests(_Case):
+class CrashTests(EveryScenario, _Case):
     """Killed at any moment, the next server and the same clients come to the same end."""
 
-    def _survives(self, name: str) -> None:
+    def survives(self, name: str) -> None:
+        """Stopped before and after every storage call."""
         trial = self.crash(name)
-        self.assertGreater(trial.runs, 30)
-        self.assertEqual([], trial.failures)
-
-    def test_firstStart(self) -> None:
-        """While the files are made, opened, closed and opened again."""
-        self._survives("first-start")
-
-    def test_signUp(self) -> None:
-        """While people sign up: an account that exists has a password."""
-        self._survives("sign-up")
-
-    def test_passwords(self) -> None:
-        """While passwords are changed, and hashed anew because the cost was raised."""
-        self._survives("passwords")
-
-    def test_accept(self) -> None:
-        """While messages are accepted: alone and in batches, repeated, to oneself, to nobody."""
-        self._survives("accept")
-
-    def test_deliver(self) -> None:
-        """While messages are shown, live and page by page, and confirmed."""
-        self._survives("deliver")
-
-    def test_remove(self) -> None:
-        """While messages are removed and recalled."""
-        self._survives("remove")
-
-    def test_deleteAccount(self) -> None:
-        """While accounts are deleted in several portions, with mail of every kind in them."""
-        self._survives("delete-account")
-
-    def test_deadLetters(self) -> None:
-        """While both sides of what waits delete their accounts."""
-        self._survives("dead-letters")
-
-    def test_restarts(self) -> None:
-        """While a server stops in order and starts again."""
-        self._survives("restarts")
-
-    def test_anUpgrade(self) -> None:
-        """While files of an earlier version are copied and upgraded."""
-        trial = crash_everywhere(
-            "upgrade", UPGRADE, self.place / "crash", prepare=earlier_version, again=AGAIN
-        )
         self.assertGreater(trial.runs, 20)
         self.assertEqual([], trial.failures)
 
@@ -99,15 +47,21 @@ class CoverageTests(_Case):
         """Each operation of the stores is asked for in some scenario."""
         asked: set[str] = set()
         wanted: set[str] = set()
-        for port, kind in ((MessageStore, Store), (UserStore, Store), (PasswordStore, Passwords)):
+        for port, kind in (
+            (MessageStore, Store),
+            (UserStore, Store),
+            (Shelf, Store),
+            (PasswordStore, Passwords),
+        ):
             for name in vars(port):
                 if not name.startswith("_"):
                     wanted.add(f"{kind.__name__}.{name}")
                     self.patch(
                         kind, name, self._noting(getattr(kind, name), asked, f"{kind.__name__}.{name}")
                     )
-        for name, steps in SCENARIOS.items():
-            play(self.place / name, Known(), steps, Plain())
+        for name, scenario in SCENARIOS.items():
+            scenario.prepare(self.place / name)
+            play(self.place / name, Known(), scenario, Plain())
         self.crash("sign-up", again=0)  # only a crash leaves a sign-up that is to be undone
         self.assertEqual(wanted, asked)
 
@@ -120,9 +74,43 @@ class CoverageTests(_Case):
 
     def test_everyScenarioIsTried(self) -> None:
         """There is a test for each scenario."""
-        tried = {name for name in dir(CrashTests) if name.startswith("test_")} - {"test_anUpgrade"}
+        tried = {name for name in dir(EveryScenario) if name.startswith("test_")}
         words = [name.split("-") for name in SCENARIOS]
         self.assertEqual({f"test_{first}{''.join(map(str.title, rest))}" for first, *rest in words}, tried)
+
+    def test_everyCall(self) -> None:
+        """Whatever a connection is asked is a call, by whichever of its methods, before and after."""
+        points: list[str] = []
+        calls = Calls(points.append)
+        with calls.installed():
+            connection = files.sqlite3.connect(":memory:", isolation_level=None)  # type: ignore[attr-defined]
+            connection.execute("CREATE TABLE a (b)")
+            connection.executemany("INSERT INTO a VALUES (?)", [(1,)])
+            connection.executescript("BEGIN; DROP TABLE a;")
+            cursor = connection.cursor()
+            cursor.execute("SELECT 1")
+            connection.rollback()
+            with closing(sqlite3.connect(":memory:")) as target:
+                connection.backup(target)
+            connection.close()
+        self.assertEqual(
+            [
+                f"{when} {call}"
+                for call in (
+                    "open",
+                    "CREATE TABLE a (b)",
+                    "many INSERT INTO a VALUES (?)",
+                    "BEGIN;",
+                    "DROP TABLE a;",
+                    "SELECT 1",
+                    "ROLLBACK",
+                    "backup",
+                    "close",
+                )
+                for when in ("before", "after")
+            ],
+            points,
+        )
 
     def test_statements(self) -> None:
         """The scripts that make the files are taken apart into their statements."""
@@ -202,3 +190,26 @@ class FaultyServerTests(_Case):
 
         self.patch(Messages, "_count", forgetful)
         self._finds("not marked so", "deliver")
+
+    def test_upgradeInPieces(self) -> None:
+        """An upgrade whose version is written in another transaction is found."""
+        steps = {key: f"{script}COMMIT;BEGIN IMMEDIATE;" for key, script in upgrade.steps().items()}
+        self.patch(files, "steps", lambda: steps)
+        self._finds("it should not be there", "upgrade")
+
+    def test_upgradeWithoutBackup(self) -> None:
+        """An upgrade that keeps nothing is found."""
+        self.patch(upgrade, "_keep", lambda directory, version: directory)
+        self._finds("no copy of the files as they were", "upgrade")
+
+    def test_foldedInPieces(self) -> None:
+        """A store that deletes what it folds, and notes it in another transaction, is found."""
+        enter = folding._enter
+
+        def late(cursor: Any, run: list[int]) -> None:
+            cursor.execute("COMMIT")
+            cursor.execute("BEGIN IMMEDIATE")
+            enter(cursor, run)
+
+        self.patch(folding, "_enter", late)
+        self._finds("missing: it should be in the ledger", "folding")

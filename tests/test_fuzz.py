@@ -6,22 +6,23 @@ import io
 from contextlib import redirect_stdout
 from pathlib import Path
 from random import Random
-from typing import Callable
+from typing import Callable, Sequence
 
 from twisted.internet.base import DelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chat.messages import Answer, Message, Version, Welcome
+from chat.messages import Frame, Incoming, List, Login, Message, Read, Version, Welcome
 from chat.protocol import INPUT_BYTES, ChatProtocol
-from chat.wire import json
+from chat.wire import json, serialize
 from chat.wire.text import TextTranslator
 from chat.wire.text_words import visible
 from chat.wire.translator import FRAMES_AT_ONCE
+from tests.fuzz import targets
 from tests.fuzz.__main__ import TARGETS, attempt, campaign, kept, main
 from tests.fuzz.mutation import MAKERS
 from tests.fuzz.targets import CPU, Fault, check_memory, check_time
-from tests.network import START, Network, Wire, password
+from tests.network import START, Network, Talker, Wire, keywords, password
 
 #: For each target; a minute in sum where the whole of the tests is run.
 SECONDS = 12.0
@@ -120,14 +121,26 @@ class FinderTests(SynchronousTestCase):
         self.assertRaises(Fault, check_time, slow, b"x")
         self.assertLess(check_time(len, b"x"), CPU)
 
+    def test_endless(self) -> None:
+        """So is what has no end."""
+
+        def endless(wire: bytes) -> int:
+            while True:
+                pass
+
+        self.patch(targets, "ENDLESS", 0.05)
+        self.assertRaises(Fault, check_time, endless, b"x")
+
     def test_memory(self) -> None:
         """So is what takes too much memory."""
 
         def greedy(wire: bytes) -> int:
             return len([bytes(wire) for _ in range(100_000)])
 
-        self.assertRaises(Fault, check_memory, greedy, b"xy")
-        self.assertLess(check_memory(len, b"x"), 10_000)
+        target = TARGETS["json"](Path("unused"))
+        self.assertLess(check_memory(target, b"x"), 10_000)
+        self.patch(target, "run", greedy)
+        self.assertRaises(Fault, check_memory, target, b"xy")
 
     def test_command(self) -> None:
         """The command says how much was tried, and exits with 0."""
@@ -170,9 +183,10 @@ class CheapTests(SynchronousTestCase):
             wire.read()
         return clock, wire, protocol
 
-    def assertBounded(self, opening: bytes, flood: bytes) -> None:
+    def assertBounded(self, opening: bytes, begin: bytes, flood: bytes) -> None:
         """A client that floods the text door is left in the network, not in memory."""
-        clock, wire, protocol = self.talk("text", opening + f"alice\n{password('alice')}\n".encode())
+        login = f"alice\n{password('alice')}\n".encode()
+        clock, wire, protocol = self.talk("text", opening + login, begin)
         most = 0
         for _ in range(12):
             wire.arrive(flood)
@@ -183,12 +197,36 @@ class CheapTests(SynchronousTestCase):
         self.assertLessEqual(most, INPUT_BYTES + len(flood))
 
     def test_flood_of_lines(self) -> None:
-        """Lines that arrive faster than they are read do not pile up."""
-        self.assertBounded(b"", b"x\n" * 32768)
+        """Lines that arrive faster than they are read do not pile up, be they answered or not."""
+        self.assertBounded(b"", b"", b"x\n" * 32768)
+        self.assertBounded(b"", b"/write bob\n\n", b"x\n" * 32768)
 
     def test_flood_of_commands(self) -> None:
         """Nor do telnet commands, which ask for nothing."""
-        self.assertBounded(b"\xff\xf1", b"\xff\xf1" * 32768)
+        self.assertBounded(b"\xff\xf1", b"", b"\xff\xf1" * 32768)
+
+    def test_fault_behind_a_refusal(self) -> None:
+        """A fault is told once, whatever is answered before it, and at once or later."""
+        ids = list(range(1, 150))  # too many: refused without a look at the store
+        said: list[Frame] = [List(box="inbox"), Read(ids=ids), Read(ids=ids)]
+        taken: list[int] = []
+        for door, fault in (("der", b"\xa0\x80"), ("json", b"x" * 70_000)):
+            taken.clear()
+            login = [Login(field="username", value="alice"), Login(field="password", value=password("alice"))]
+            clock, wire, protocol = self.talk(door, b"".join([serialize(frame, door) for frame in login]))
+            take = protocol._translator.take
+
+            def counted(limit: int, take: Callable[[int], Sequence[Incoming]] = take) -> Sequence[Incoming]:
+                taken.append(limit)
+                self.assertLess(len(taken), 20, "it is told for ever")
+                return take(limit)
+
+            self.patch(protocol._translator, "take", counted)
+            wire.arrive(b"".join([serialize(frame, door) for frame in said]) + fault * 8)
+            clock.advance(0)
+            heard = keywords(Talker(door).decode(wire.read()))
+            told = "fatal malformed-frame" if door == "der" else "fatal frame-too-large"
+            self.assertEqual(heard, ["listing", "failed too-large", "failed too-large", told])
 
     def door(self, opening: bytes = b"") -> TextTranslator:
         """A text door where alice is logged in."""
@@ -204,11 +242,11 @@ class CheapTests(SynchronousTestCase):
             door = self.door(opening)
             door.feed(flood)
             taken = door.take(524288)
-            self.assertEqual(len(taken), FRAMES_AT_ONCE)
+            self.assertTrue(door.more)
+            self.assertLessEqual(len(taken), FRAMES_AT_ONCE)
             self.assertGreater(door.buffered, 3000)
-            self.assertEqual(door.render([one.frame for one in taken[-5:] if isinstance(one, Answer)]), b"")
-            while len(door.take(524288)) >= FRAMES_AT_ONCE:
-                pass
+            while door.more:
+                door.take(524288)
             self.assertEqual(door.buffered, 0)
 
     def test_blank_lines(self) -> None:
@@ -240,14 +278,16 @@ class CheapTests(SynchronousTestCase):
             self.assertQuick(lambda body=body: visible(body))  # type: ignore[misc]
 
     def test_nul(self) -> None:
-        """A long line of NUL is looked through at once."""
+        """A long line of NUL is looked through at once, from nc and from telnet, be it UTF-8 or not."""
+        for opening in (b"", b"\xff\xf1"):
+            for end in (b"\n", b"\xff\xff\n"):
 
-        def step() -> None:
-            door = self.door()
-            door.feed(b"\0" * 500_000 + b"\n")
-            self.assertEqual(len(door.take(524288)), 1)
+                def step(opening: bytes = opening, end: bytes = end) -> None:
+                    door = self.door(opening)
+                    door.feed(b"\0" * 500_000 + end)
+                    self.assertEqual(len(door.take(524288)), 1)
 
-        self.assertQuick(step)
+                self.assertQuick(step)
 
     def test_bad_frames(self) -> None:
         """JSON that is no frame is found out without looking at each of a hundred thousand parts."""

@@ -13,11 +13,15 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.mailroom import Mailroom
+from chat.store.commit import Cursor
+from chat.store.messages import Aged, Expiry, Messages
 from tests.network import Network, keywords, password
 from tests.simulation.__main__ import main
+from tests.simulation.plan import Plan
 from tests.simulation.run import simulate
+from tests.simulation.world import EDITION
 
-#: What CI runs; see docs/simulation.rst for how to run more.
+#: What CI runs; see docs/testing.rst for how to run more.
 SEEDS = 200
 STEPS = 250
 
@@ -36,9 +40,9 @@ def _command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def _log(seed: int, steps: int) -> list[str]:
+def _log(seed: int, steps: int, edition: int = EDITION) -> list[str]:
     lines: list[str] = []
-    simulate(seed, steps, lines.append)
+    simulate(seed, steps, lines.append, edition)
     return lines
 
 
@@ -63,8 +67,8 @@ class SeedTests(SynchronousTestCase):
         """Every seed that once failed."""
         for line in _KEPT.read_text("utf-8").splitlines():
             if line and not line.startswith("#"):
-                seed, steps, _ = line.split(None, 2)
-                simulate(int(seed), int(steps))
+                seed, edition, steps, _ = line.split(None, 3)
+                simulate(int(seed), int(steps), edition=int(edition))
 
 
 class DeterminismTests(SynchronousTestCase):
@@ -78,6 +82,16 @@ class DeterminismTests(SynchronousTestCase):
         """Twice in one process."""
         for seed in (3, 37):
             self.assertEqual(_log(seed, STEPS), _log(seed, STEPS))
+
+    def test_editions(self) -> None:
+        """What a later edition draws changes nothing in the worlds where none of it is."""
+        for edition, adds in ((2, "age"), (3, "carry_tokens")):
+            with mock.patch.object(Plan, adds):
+                for seed in range(1, 5):
+                    self.assertEqual(_log(seed, STEPS, edition), _log(seed, STEPS, edition - 1))
+            seeds = range(1, 9)
+            same = sum(_log(seed, STEPS, edition) == _log(seed, STEPS, edition - 1) for seed in seeds)
+            self.assertTrue(0 < same < len(seeds), same)
 
     def test_otherProcesses(self) -> None:
         """In processes that hash strings differently."""
@@ -114,6 +128,28 @@ class FailureTests(SynchronousTestCase):
         self.assertRegex(
             output.getvalue(), r"FAILED seed \d+, step \d+: Violation: .*\n +shortest: python -m"
         )
+
+    def test_retention(self) -> None:
+        """What an operator's limits do is watched: silent returns, lost counts, full mailboxes, old mail."""
+
+        def fold(cursor: Cursor, before: int, *more: object) -> bool:
+            cursor.execute("DELETE FROM ledger WHERE state IN (2, 3) AND settled < ?", (before,))
+            return False
+
+        def expire(self: Messages, cursor: Cursor, aged: Aged) -> Expiry:
+            return Expiry(None, set())
+
+        faults = (
+            (mock.patch.object(Mailroom, "returned"), "was not delivered"),
+            (mock.patch("chat.store.store.fold", fold), "is not in the ledger"),
+            (mock.patch.object(Messages, "_waiting", lambda *arguments: 0), "which was full"),
+            (mock.patch.object(Messages, "expire", expire), "has waited for too long"),
+        )
+        for fault, words in faults:
+            output = io.StringIO()
+            with fault, redirect_stdout(output):
+                main(["--seeds", "1..60", "--steps", "200"])
+            self.assertIn(words, output.getvalue())
 
     def test_shortest(self) -> None:
         """What is told as the shortest way fails."""

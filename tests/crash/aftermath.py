@@ -5,18 +5,19 @@ from __future__ import annotations
 import copy
 import random
 import shutil
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Callable, Protocol
 
-from chat.admin.command import Unusable
 from chat.ledger import State
 from chat.messages import Message, rfc3339
 from tests.crash.books import Rows, audited, books, compare
 from tests.crash.known import Known
-from tests.crash.stage import Pools, Stage, Step
-from tests.crash.storage import Calls, Plain, Snapshot, Snapshots, leave_copy
+from tests.crash.scenarios import Scenario
+from tests.crash.stage import Pools, Stage
+from tests.crash.storage import Calls, Plain, Snapshot, Snapshots, contents, leave_copy
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Trial:
 def play(
     directory: Path,
     known: Known,
-    steps: Sequence[Step],
+    scenario: Scenario,
     pools: Pools,
     started: Callable[[Stage], None] | None = None,
 ) -> End:
@@ -59,7 +60,7 @@ def play(
     stage = Stage(directory, known, pools)
     if started is not None:
         started(stage)
-    stage.play(steps)
+    stage.play(scenario.steps)
     stage.end()
     audited(directory)
     # What came and then went counts for the one who saw it; whether they saw it in time does not.
@@ -82,14 +83,16 @@ def _unmarked(message: Message) -> Message:
     )
 
 
-def survive(snapshot: Snapshot, steps: Sequence[Step], expected: End, pools: Pools | None = None) -> None:
+def survive(snapshot: Snapshot, scenario: Scenario, expected: End, pools: Pools) -> None:
     """Go on from a snapshot; the end is the one expected.
 
     @raise Exception: it is not, or the server or a client is stuck.
     """
-    with suppress(Unusable):  # a page torn by a power cut may have to wait for SQLite to mend it
-        audited(snapshot.directory)
-    end = play(snapshot.directory, snapshot.known, steps, pools or Plain(), _kept)
+    before = contents(snapshot.directory)
+    audited(snapshot.directory)
+    scenario.left(snapshot.directory)
+    assert contents(snapshot.directory) == before, "The audit has changed something."
+    end = play(snapshot.directory, snapshot.known, scenario, pools, _kept)
     compare(expected.books, end.books)
     assert end.received == expected.received, f"{end.received} came, not {expected.received}"
 
@@ -99,30 +102,33 @@ def _kept(stage: Stage) -> None:
     known = stage.known
     rows = stage.server.sql("SELECT id, ref, time, state, body IS NULL FROM ledger")
     ledger = {id: rest for id, *rest in rows}
+    runs = stage.server.sql("SELECT first, last FROM folded")
+    folded = {id for first, last in runs for id in range(first, last + 1)}
+    assert not folded & ledger.keys(), "There is a message that is folded and not."
     for (sender, ref), (id, time) in known.accepted.items():
+        if id in folded:
+            continue
         found = ledger.get(id)
         assert found is not None, f"{sender}/{ref} was accepted as message {id}, and is lost"
         assert (found[0], rfc3339(found[1])) == (ref, time), f"message {id} should be {sender}/{ref}: {found}"
     for account, ids in known.confirmed.items():
-        lost = {id for id in ids if ledger[id][2] == State.WAITING}
+        lost = {id for id in ids - folded if ledger[id][2] == State.WAITING}
         assert not lost, f"receipts of {account} for {lost} are lost"
-    lost = {id for id in known.gone if not ledger[id][3]}
+    lost = {id for id in known.gone - folded if not ledger[id][3]}
     assert not lost, f"messages {lost} were removed, and are there again"
 
 
 def crash_everywhere(
     name: str,
-    steps: Sequence[Step],
+    scenario: Scenario,
     place: Path,
     *,
-    prepare: Callable[[Path], None] | None = None,
     seed: int = 0,
     again: float = 1.0,
     first: bool = False,
 ) -> Trial:
     """Play the scenario, and continue it from each moment at which it may be stopped.
 
-    @param prepare: makes the directory that the server finds; by default there is none.
     @param again: the share of the continuations that are stopped once more, anywhere (by C{seed}),
         and continued again.
     @param first: whether the first failure is enough.
@@ -131,56 +137,83 @@ def crash_everywhere(
     place.mkdir()
     known = Known()
     directory = place / name
-    if prepare is not None:
-        prepare(directory)
+    scenario.prepare(directory)
     snapshots = Snapshots(directory, known, place, name)
-    expected = recorded(directory, known, steps, snapshots.point)
+    expected = recorded(directory, known, scenario, snapshots.point)
     trial.points = snapshots.points
     chance = random.Random(f"{seed} {name}")
     for snapshot in snapshots.taken:
-        second = _Once(snapshot, chance) if chance.random() < again else None
-        failed = _continue(trial, snapshot, steps, expected, second)
-        if second is not None and second.taken is not None and not failed:
-            _continue(trial, second.taken, steps, expected, None)
+        second = Once(snapshot, chance, partial(leave_copy, snapshot.directory))
+        continued(trial, snapshot, scenario, expected, chance.random() < again, second, Calls(second.point))
         if first and trial.failures:
             break
     shutil.rmtree(place)
     return trial
 
 
-def recorded(directory: Path, known: Known, steps: Sequence[Step], point: Callable[[str], None]) -> End:
+def recorded(directory: Path, known: Known, scenario: Scenario, point: Callable[[str], None]) -> End:
     """Play the scenario on storage that tells of each call."""
     calls = Calls(point)
     with calls.installed():
-        return play(directory, known, steps, calls)
+        return play(directory, known, scenario, calls)
 
 
-def _continue(
-    trial: Trial, snapshot: Snapshot, steps: Sequence[Step], expected: End, second: _Once | None
-) -> bool:
+def continued(
+    trial: Trial,
+    snapshot: Snapshot,
+    scenario: Scenario,
+    expected: End,
+    again: bool,
+    second: Once,
+    storage: Storage,
+) -> None:
+    """Go on from a snapshot, and perhaps from one moment of that, too; note in the trial what comes of it.
+
+    @param second: takes a snapshot of this.
+    @param storage: tells C{second} of the moments.
+    """
+    if not again:
+        _survived(trial, snapshot, scenario, expected, Plain())
+        return
+    with storage.installed():
+        survived = _survived(trial, snapshot, scenario, expected, storage)
+    if survived and second.taken is not None:
+        _survived(trial, second.taken, scenario, expected, Plain())
+
+
+def _survived(trial: Trial, snapshot: Snapshot, scenario: Scenario, expected: End, pools: Pools) -> bool:
     trial.runs += 1
     try:
-        with ExitStack() as stack:
-            pools: Pools = Plain()
-            if second is not None:
-                calls = Calls(second.point)
-                stack.enter_context(calls.installed())
-                pools = calls
-            survive(snapshot, steps, expected, pools)
+        survive(snapshot, scenario, expected, pools)
     except Exception as error:
         trial.failures.append(f"{snapshot.where}: {type(error).__name__}: {error}")
-        return True
+        return False
     finally:
         shutil.rmtree(snapshot.directory, ignore_errors=True)
-    return False
+    return True
 
 
-class _Once:
-    """One snapshot of a continuation, each of its moments as likely as any other."""
+class Storage(Pools, Protocol):
+    """Storage that tells of what is done to it."""
 
-    def __init__(self, snapshot: Snapshot, chance: random.Random) -> None:
-        self._first = snapshot
+    def installed(self) -> AbstractContextManager[None]:
+        """What makes the files goes through here, too."""
+
+
+class Once:
+    """One snapshot of a continuation, each of its moments as likely as any other.
+
+    @ivar taken: the snapshot, once there was a moment.
+    """
+
+    def __init__(self, first: Snapshot, chance: random.Random, leave: Callable[[Path], None]) -> None:
+        """Follow what comes after C{first}.
+
+        @param leave: makes a directory what is left when it stops now.
+        """
+        self._first = first
         self._chance = chance
+        self._leave = leave
         self._points = 0
         self.taken: Snapshot | None = None
 
@@ -190,8 +223,8 @@ class _Once:
         if self._chance.randrange(self._points):
             return
         directory, known, where = self._first
-        copied = directory.with_name(f"{directory.name}-again")
-        shutil.rmtree(copied, ignore_errors=True)
-        leave_copy(directory, copied)
+        left = directory.with_name(f"{directory.name}-again")
+        shutil.rmtree(left, ignore_errors=True)
+        self._leave(left)
         where = f"{where}; then step {known.step}, point {self._points}, {what}"
-        self.taken = Snapshot(copied, copy.deepcopy(known), where)
+        self.taken = Snapshot(left, copy.deepcopy(known), where)

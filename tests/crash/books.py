@@ -21,9 +21,14 @@ _QUERIES = {
         " LEFT JOIN users.accounts AS r ON r.id = m.recipient ORDER BY m.id"
     ),
     "counters": "SELECT id, position FROM counters",
+    "folded": "SELECT first, last, removed, returned, recalled, skipped FROM folded ORDER BY first",
     "mailboxes": (
         "SELECT a.name, b.waiting FROM mailboxes AS b LEFT JOIN users.accounts AS a ON a.id = b.account"
         " ORDER BY a.id"
+    ),
+    "stretches": (
+        "SELECT a.name, n.box, n.stretch FROM stretches AS n"
+        " LEFT JOIN users.accounts AS a ON a.id = n.account ORDER BY a.id, n.box, n.stretch"
     ),
     "accounts": "SELECT name, state, created, freed FROM users.accounts ORDER BY id",
     # The hash itself is salted.

@@ -6,14 +6,14 @@ import copy
 import random
 import shutil
 from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import Sequence
 
-from tests.crash.aftermath import End, Trial, play, survive
+from tests.crash.aftermath import End, Once, Trial, continued, play
 from tests.crash.disk import Disk
 from tests.crash.known import Known
 from tests.crash.power import PoweredStorage
-from tests.crash.stage import Step
+from tests.crash.scenarios import Scenario
 from tests.crash.storage import Snapshot
 
 
@@ -46,41 +46,46 @@ class _Cuts:
 
 
 def cut_power(
-    name: str, steps: Sequence[Step], place: Path, runs: int, seed: int, *, first: bool = False
+    name: str,
+    scenario: Scenario,
+    place: Path,
+    runs: int,
+    seed: int,
+    *,
+    again: float = 0.2,
+    first: bool = False,
 ) -> Trial:
     """Play the scenario and cut the power so many times, at moments and in ways chosen by C{seed}.
 
+    @param again: the share of the continuations in which it is cut once more.
     @param first: whether the first failure is enough.
     """
     place.mkdir()
-    cuts, expected = _play(name, steps, place / "first", seed, Counter())
+    cuts, expected = _play(name, scenario, place / "first", seed, Counter())
     trial = Trial(points=cuts.points)
     chance = random.Random(f"{seed} {name}")
     wanted = Counter(chance.randint(1, cuts.points) for _ in range(runs))
-    cuts, _ = _play(name, steps, place / "second", seed, wanted)
+    cuts, _ = _play(name, scenario, place / "second", seed, wanted)
     assert cuts.points == trial.points, f"{name} had {trial.points} moments, and then {cuts.points}"
     for snapshot in cuts.taken:
-        trial.runs += 1
-        try:
-            survive(snapshot, steps, expected)
-        except Exception as error:
-            trial.failures.append(f"{snapshot.where}: {type(error).__name__}: {error}")
-        shutil.rmtree(snapshot.directory, ignore_errors=True)
+        disk = Disk(snapshot.directory)
+        second = Once(snapshot, chance, partial(disk.cut, chance))
+        storage = PoweredStorage(disk, second.point)
+        continued(trial, snapshot, scenario, expected, chance.random() < again, second, storage)
         if first and trial.failures:
             break
     shutil.rmtree(place)
     return trial
 
 
-def _play(
-    name: str, steps: Sequence[Step], place: Path, seed: int, wanted: Counter[int]
-) -> tuple[_Cuts, End]:
+def _play(name: str, scenario: Scenario, place: Path, seed: int, wanted: Counter[int]) -> tuple[_Cuts, End]:
     place.mkdir()
     directory = place / name
     known = Known()
+    scenario.prepare(directory)
     disk = Disk(directory)
     cuts = _Cuts(name, disk, known, place, seed, wanted)
     storage = PoweredStorage(disk, cuts.point)
     with storage.installed():
-        end = play(directory, known, steps, storage)
+        end = play(directory, known, scenario, storage)
     return cuts, end

@@ -109,63 +109,62 @@ def _sectors(write: _Write) -> list[_Write]:
 
 
 class _Named(NamedTuple):
-    """A change to the names of a directory: C{old} goes, and C{new} is the file from then on."""
+    """A change to the names of a folder: C{old} goes, and C{new} is the entry from then on."""
 
     old: Optional[str]
     new: Optional[str]
-    file: Optional[File]
+    entry: Optional[Union[File, Folder]]
 
 
-class Disk:
-    """One directory, and the one it is in.
+class Folder:
+    """A folder, whatever it is called: its names, and what each of them stands for."""
 
-    @ivar directory: where it is while there is power.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        """What is there already is certain to be there."""
-        self.directory = directory
-        self._rooted = directory.is_dir()  # whether its own name is certain to be there
-        self._files: dict[str, File] = {}
-        if self._rooted:
-            for each in directory.iterdir():
-                if each.name != LOCK:
-                    self._files[each.name] = File(each.read_bytes())
-        self._durable = dict(self._files)
+    def __init__(self, directory: Optional[Path] = None) -> None:
+        """It is empty, or what is in C{directory} is certain to be there."""
+        self._entries: dict[str, Union[File, Folder]] = {}
+        for each in directory.iterdir() if directory is not None else ():
+            if each.name != LOCK:
+                self._entries[each.name] = Folder(each) if each.is_dir() else File(each.read_bytes())
+        self._durable = dict(self._entries)
         self._pending: list[_Named] = []
 
     def open(self, name: str) -> File:
         """The file of this name, which is made if it was not there."""
-        file = self._files.get(name)
+        file = self._entries.get(name)
         if file is None:
-            file = self._files[name] = File()
-            self._pending.append(_Named(None, name, file))
+            file = File()
+            self._add(name, file)
+        assert isinstance(file, File)
         return file
+
+    def make(self, name: str) -> None:
+        """A new folder of this name."""
+        self._add(name, Folder())
+
+    def folder(self, name: str) -> Folder:
+        """The folder of this name."""
+        folder = self._entries[name]
+        assert isinstance(folder, Folder)
+        return folder
 
     def unlink(self, name: str) -> None:
         """The name is gone, if it was there."""
-        if self._files.pop(name, None) is not None:
+        if self._entries.pop(name, None) is not None:
             self._pending.append(_Named(name, None, None))
 
     def rename(self, old: str, new: str) -> None:
-        """The file is called C{new}, instead of any other one."""
-        file = self._files[new] = self._files.pop(old)
-        self._pending.append(_Named(old, new, file))
+        """The entry is called C{new}, instead of any other one."""
+        entry = self._entries[new] = self._entries.pop(old)
+        self._pending.append(_Named(old, new, entry))
 
-    def sync_directory(self) -> None:
+    def sync_names(self) -> None:
         """The names are as they are now."""
         for change in self._pending:
             _rename(self._durable, change)
         self._pending.clear()
 
-    def sync_parent(self) -> None:
-        """The name of the directory will be there."""
-        self._rooted = True
-
     def cut(self, chance: random.Random, directory: Path) -> None:
-        """Make C{directory} what the one here may be after the power was cut now."""
-        if not self._rooted and chance.random() < 0.5:
-            return
+        """Make C{directory} what this one may be after the power was cut now."""
         names = dict(self._durable)
         whim = chance.choice(("nothing", "everything", "beginning", "parts", "parts"))
         beginning = chance.randrange(len(self._pending) + 1)
@@ -177,13 +176,42 @@ class Disk:
             ):
                 _rename(names, change)
         directory.mkdir()
-        for name, file in names.items():
-            (directory / name).write_bytes(file.cut(chance))
+        for name, entry in names.items():
+            if isinstance(entry, Folder):
+                entry.cut(chance, directory / name)
+            else:
+                (directory / name).write_bytes(entry.cut(chance))
+
+    def _add(self, name: str, entry: Union[File, Folder]) -> None:
+        self._entries[name] = entry
+        self._pending.append(_Named(None, name, entry))
 
 
-def _rename(names: dict[str, File], change: _Named) -> None:
+class Disk(Folder):
+    """One directory, and the one it is in.
+
+    @ivar directory: where it is while there is power.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """What is there already is certain to be there."""
+        self.directory = directory
+        self._rooted = directory.is_dir()  # whether its own name is certain to be there
+        super().__init__(directory if self._rooted else None)
+
+    def sync_parent(self) -> None:
+        """The name of the directory will be there."""
+        self._rooted = True
+
+    def cut(self, chance: random.Random, directory: Path) -> None:
+        """As of any folder, or there is none."""
+        if self._rooted or chance.random() < 0.5:
+            super().cut(chance, directory)
+
+
+def _rename(names: dict[str, Union[File, Folder]], change: _Named) -> None:
     if change.old is not None:
         names.pop(change.old, None)
     if change.new is not None:
-        assert change.file is not None
-        names[change.new] = change.file
+        assert change.entry is not None
+        names[change.new] = change.entry

@@ -13,6 +13,7 @@ class Known:
 
     @ivar step: the step under way.
     @ivar rounds: the cost of password hashes that the operator has chosen.
+    @ivar limit: how many messages may wait in a mailbox, as the operator has chosen; 0: any number.
     @ivar accepted: (sender, ref) -> the id and the time that the sender was told.
     @ivar shown: account -> the ids that one of its sessions was shown.
     @ivar received: account -> each message that came, as it came first.
@@ -20,6 +21,7 @@ class Known:
     @ivar gone: the ids that were removed or recalled, as those who did it were told.
     @ivar names: the accounts that were made.
     @ivar passwords: account -> the password in force, where it was changed.
+    @ivar tokens: account -> the last token that it was given.
     @ivar online: who is logged in, in the order of the logins.
     @ivar leaving: who asked for the deletion of their account.
     @ivar faults: what should not have been shown; raised when the step is over.
@@ -27,6 +29,7 @@ class Known:
 
     step: int = 0
     rounds: int = 4
+    limit: int = 0
     accepted: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     shown: dict[str, set[int]] = field(default_factory=dict)
     received: dict[str, dict[int, Message]] = field(default_factory=dict)
@@ -34,6 +37,7 @@ class Known:
     gone: set[int] = field(default_factory=set)
     names: list[str] = field(default_factory=list)
     passwords: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
     online: list[str] = field(default_factory=list)
     leaving: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)

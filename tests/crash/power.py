@@ -7,22 +7,34 @@ module's interface that the store uses.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
 from unittest.mock import patch
 
 import apsw
 from twisted.enterprise.adbapi import ConnectionPool
 
 from chat.store.pool import DirectPool
-from tests.crash.disk import Disk, File
-from tests.crash.storage import MODULES
+from tests.crash.disk import Disk, File, Folder
+from tests.crash.storage import MODULES, Shutil
 
 #: A write-ahead log of so many pages is copied into its file: with few, that happens now and then.
 CHECKPOINT = 12
 #: When one of these was made, its first synchronization includes the directory (os_unix.c).
 _WITH_DIRECTORY = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
+
+
+class _Place(NamedTuple):
+    """Where the disk has something."""
+
+    folder: Folder
+    name: str
+
+    @property
+    def file(self) -> File:
+        """The file there, which is made if it was not there."""
+        return self.folder.open(self.name)
 
 
 class PoweredStorage:
@@ -48,27 +60,36 @@ class PoweredStorage:
         try:
             with ExitStack() as stack:
                 for module in MODULES:
-                    for name, stand_in in (("sqlite3", self._dbapi), ("os", _Os(self))):
+                    for name, stand_in in (("sqlite3", self._dbapi), ("os", _Os(self)), ("shutil", Shutil())):
                         if hasattr(module, name):
                             stack.enter_context(patch.object(module, name, stand_in))
-                stack.enter_context(patch.object(Path, "unlink", self._unlinking(Path.unlink)))
+                for name, stood_in in (
+                    ("unlink", self._removing(Path.unlink)),
+                    ("rmdir", self._removing(Path.rmdir)),
+                    ("mkdir", self._making(Path.mkdir)),
+                    ("rename", self._renaming(Path.rename)),
+                ):
+                    stack.enter_context(patch.object(Path, name, stood_in))
                 yield
         finally:
             self.vfs.unregister()
 
-    def name(self, path: object) -> str | None:
-        """What the disk calls this path; C{None} if it is none of its."""
+    def place(self, path: object) -> _Place | None:
+        """Where the disk has this path; C{None} if it is none of its."""
         path = Path(os.fsdecode(path))  # type: ignore[arg-type]
-        if path.parent != self._disk.directory or path.name.endswith("-shm"):
+        if self._disk.directory not in path.parents or path.name.endswith("-shm"):
             return None
-        return path.name
+        folder: Folder = self._disk
+        for each in path.relative_to(self._disk.directory).parts[:-1]:
+            folder = folder.folder(each)
+        return _Place(folder, path.name)
 
     # --- files ---
 
-    def open(self, name: str) -> File:
+    def open(self, place: _Place) -> File:
         """A file is opened, or made."""
-        self._point(f"open {name}")
-        return self._disk.open(name)
+        self._point(f"open {place.name}")
+        return place.file
 
     def write(self, file: File, offset: int, content: bytes, name: str) -> None:
         """Bytes are written."""
@@ -80,60 +101,83 @@ class PoweredStorage:
         self._point(f"truncate {name}")
         file.truncate(size)
 
-    def sync(self, file: File, with_directory: bool, name: str) -> None:
-        """A file is synchronized."""
+    def sync(self, file: File, folder: Folder | None, name: str) -> None:
+        """A file is synchronized, and perhaps the names in its folder."""
         self._point(f"sync {name}")
         file.sync()
-        if with_directory:
-            self._disk.sync_directory()
+        if folder is not None:
+            folder.sync_names()
 
     # --- names ---
 
-    def unlink(self, name: str, and_sync: bool = False) -> None:
+    def unlink(self, place: _Place, and_sync: bool = False) -> None:
         """A name is removed."""
-        self._point(f"unlink {name}")
-        self._disk.unlink(name)
+        self._point(f"unlink {place.name}")
+        place.folder.unlink(place.name)
         if and_sync:
-            self._disk.sync_directory()
+            place.folder.sync_names()
 
-    def _unlinking(self, unlink: Callable[..., None]) -> Callable[..., None]:
-        def unlinking(path: Path, missing_ok: bool = False) -> None:
-            name = self.name(path)
-            if name is not None and path.exists():
-                self.unlink(name)
-            unlink(path, missing_ok=missing_ok)
+    def _removing(self, remove: Callable[..., None]) -> Callable[..., None]:
+        def removing(path: Path, **keywords: bool) -> None:
+            place = self.place(path)
+            if place is not None and path.exists():
+                self.unlink(place)
+            remove(path, **keywords)
 
-        return unlinking
+        return removing
+
+    def _making(self, make: Callable[..., None]) -> Callable[..., None]:
+        def making(path: Path, **keywords: Any) -> None:
+            place = self.place(path)
+            if place is not None:
+                self._point(f"mkdir {place.name}")
+            make(path, **keywords)
+            if place is not None:
+                place.folder.make(place.name)
+
+        return making
+
+    def _renaming(self, rename: Callable[..., Path]) -> Callable[..., Path]:
+        def renaming(path: Path, target: Path) -> Path:
+            self._renamed(path, target, rename)
+            return target
+
+        return renaming
+
+    def _renamed(self, old: Any, new: Any, rename: Callable[[Any, Any], object]) -> None:
+        before, after = self.place(old), self.place(new)
+        assert before is not None and after is not None and before.folder is after.folder
+        self._point(f"rename {before.name} {after.name}")
+        rename(old, new)
+        before.folder.rename(before.name, after.name)
 
     def os_open(self, path: Any, flags: int, mode: int = 0o777) -> int:
         """As C{os.open}."""
         descriptor = os.open(path, flags, mode)
         self._descriptors[descriptor] = Path(path)
-        name = self.name(path)
-        if flags & os.O_CREAT and name is not None:
-            self.open(name)
+        place = self.place(path)
+        if flags & os.O_CREAT and place is not None:
+            self.open(place)
         return descriptor
 
     def os_replace(self, old: Any, new: Any) -> None:
         """As C{os.replace}."""
-        before, after = self.name(old), self.name(new)
-        assert before is not None and after is not None
-        self._point(f"rename {before} {after}")
-        os.replace(old, new)
-        self._disk.rename(before, after)
+        self._renamed(old, new, os.replace)
 
     def os_fsync(self, descriptor: int) -> None:
         """As C{os.fsync}, of a directory or of a file."""
         path = self._descriptors[descriptor]
         os.fsync(descriptor)
         self._point(f"sync {path.name}")
-        name = self.name(path)
+        place = self.place(path)
         if path == self._disk.directory:
-            self._disk.sync_directory()
+            self._disk.sync_names()
         elif path == self._disk.directory.parent:
             self._disk.sync_parent()
-        elif name is not None:
-            self._disk.open(name).sync()
+        elif place is not None and path.is_dir():
+            place.folder.folder(place.name).sync_names()
+        elif place is not None:
+            place.file.sync()
 
 
 class _Os:
@@ -159,27 +203,27 @@ class _Vfs(apsw.VFS):
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
         """A file that tells what is done to it; temporary ones need not."""
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
-        called = None if path is None else self._storage.name(path)
-        if called is None:
+        place = None if path is None else self._storage.place(path)
+        if place is None:
             return apsw.VFSFile("", name, flags)
-        return _File(self._storage, called, name, flags)
+        return _File(self._storage, place, name, flags)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
         """A name is removed."""
-        called = self._storage.name(filename)
-        if called is not None and os.path.exists(filename):
-            self._storage.unlink(called, bool(syncdir))
+        place = self._storage.place(filename)
+        if place is not None and os.path.exists(filename):
+            self._storage.unlink(place, bool(syncdir))
         super().xDelete(filename, syncdir)
 
 
 class _File(apsw.VFSFile):
-    def __init__(self, storage: PoweredStorage, called: str, name: Any, flags: list[int]) -> None:
+    def __init__(self, storage: PoweredStorage, place: _Place, name: Any, flags: list[int]) -> None:
         made = bool(flags[0] & apsw.SQLITE_OPEN_CREATE)
-        self._with_directory = made and bool(flags[0] & _WITH_DIRECTORY)
+        self._folder = place.folder if made and flags[0] & _WITH_DIRECTORY else None
         super().__init__("", name, flags)
         self._storage = storage
-        self._called = called
-        self._file = storage.open(called)
+        self._called = place.name
+        self._file = storage.open(place)
 
     def xWrite(self, data: Any, offset: int) -> None:
         """Bytes are written."""
@@ -194,8 +238,8 @@ class _File(apsw.VFSFile):
 
     def xSync(self, flags: int) -> None:
         """What was written is there to stay."""
-        self._storage.sync(self._file, self._with_directory, self._called)
-        self._with_directory = False
+        self._storage.sync(self._file, self._folder, self._called)
+        self._folder = None
         # The system itself need not: it is not its power that fails.
 
 
@@ -203,6 +247,7 @@ class Dbapi:
     """Stands in for the module C{sqlite3}."""
 
     Error = apsw.Error
+    DatabaseError = apsw.Error
     OperationalError = apsw.Error
 
     def __init__(self, storage: PoweredStorage) -> None:
@@ -229,6 +274,15 @@ class _Connection:
     def executescript(self, script: str) -> None:
         self._connection.execute(script)
 
+    def create_function(
+        self, name: str, narg: int, function: Callable[..., Any], *, deterministic: bool = False
+    ) -> None:
+        self._connection.create_scalar_function(name, function, narg, deterministic=deterministic)
+
+    def backup(self, target: _Connection, *, name: str = "main") -> None:
+        with target._connection.backup("main", self._connection, name) as copy:
+            copy.step()
+
     def commit(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("COMMIT")
@@ -238,7 +292,9 @@ class _Connection:
             self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
-        self._connection.close()
+        # One that only reads fails to get the lock to tidy up. SQLite takes that as it is; apsw raises it.
+        with suppress(apsw.IOError):
+            self._connection.close()
 
 
 class _Cursor:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Callable, Iterator, Sequence
 from unittest.mock import patch
 
+from chat.admin import books
+from chat.admin.snapshot import headers
 from chat.messages import Message
-from chat.store import messages
+from chat.store import folding, messages, stretches
 from chat.store.layout import APPLICATION, NAMES, path, schema
 from chat.store.passwords import _hash as hash_password
+from tests.crash.books import audited
 from tests.crash.stage import Step
 from tests.world import PASSWORD
 
@@ -22,7 +27,12 @@ LONG = "a long body " * 700
 @contextmanager
 def small_portions() -> Iterator[None]:
     """What is done in portions is done in small ones, so that a few messages take several."""
-    with patch.multiple(messages, TURNED_AT_ONCE=2, PAGE_MESSAGES=3):
+    with (
+        patch.multiple(messages, TURNED_AT_ONCE=2, PAGE_MESSAGES=3, AGED_AT_ONCE=2),
+        patch.object(folding, "FOLDED_AT_ONCE", 2),
+        patch.object(stretches, "STRETCH", 3),
+        patch.object(books, "STRETCH", 3),
+    ):
         yield
 
 
@@ -43,7 +53,7 @@ def accepted(sender: str, recipient: str, prefix: str, number: int, body: str = 
 
 ALICE_AND_BOB: Step = lambda stage: stage.sign_up("alice", "bob")  # noqa: E731
 
-SCENARIOS: dict[str, Sequence[Step]] = {
+_PLAYS: dict[str, Sequence[Step]] = {
     # The files are made, opened for the first time, closed and opened again.
     "first-start": [
         lambda stage: stage.restart(),
@@ -63,6 +73,23 @@ SCENARIOS: dict[str, Sequence[Step]] = {
         lambda stage: stage.check_password("alice"),  # and hashed anew
         lambda stage: stage.check_password("bob"),
         lambda stage: stage.change_password("bob"),
+    ],
+    # Given, used, and revoked in every way there is.
+    "tokens": [
+        ALICE_AND_BOB,
+        lambda stage: stage.give_token("alice"),
+        lambda stage: stage.give_token("bob"),
+        lambda stage: stage.restart(),
+        lambda stage: stage.use_token("alice"),
+        lambda stage: stage.change_password("alice"),
+        lambda stage: stage.refuse_token("alice"),
+        lambda stage: stage.use_token("bob"),
+        lambda stage: stage.give_token("alice"),
+        lambda stage: stage.use_token("alice"),
+        lambda stage: stage.revoke_tokens("alice"),
+        lambda stage: stage.refuse_token("alice"),
+        lambda stage: stage.delete_account("bob"),
+        lambda stage: stage.refuse_token("bob"),
     ],
     "accept": [
         ALICE_AND_BOB,
@@ -157,18 +184,98 @@ SCENARIOS: dict[str, Sequence[Step]] = {
         lambda stage: stage.restart(),
         accepted("alice", "bob", "c", 2),
     ],
+    # What nobody collects turns round, twice: the senders are online, away, and gone.
+    "expiry": [
+        lambda stage: stage.sign_up("alice", "bob", "carol"),
+        accepted("alice", "bob", "a", 5),
+        lambda stage: stage.send(
+            "bob", to("alice", "b1"), to("nobody", "b2"), answers=["waiting", "returned"]
+        ),
+        lambda stage: stage.send("carol", to("bob", "c1", LONG), to("carol", "self"), to("alice", "c2")),
+        lambda stage: stage.confirm("bob", "alice/a2"),
+        lambda stage: stage.delete_account("carol"),
+        lambda stage: stage.enter("alice"),
+        lambda stage: stage.tidy(expire=3),  # what was there before carol's
+        accepted("alice", "bob", "n", 3),
+        lambda stage: stage.send("alice", to("bob", "a1"), answers=["returned"]),
+        lambda stage: stage.tidy(expire=2),
+        lambda stage: stage.enter("bob"),
+        lambda stage: stage.confirm("alice", "alice/a1", "alice/a3"),
+        lambda stage: stage.tidy(expire=1),
+    ],
+    # Beyond the limit new mail turns round: alone, in batches and repeated; a higher limit lets it in.
+    "mailbox-limit": [
+        ALICE_AND_BOB,
+        lambda stage: stage.restart(limit=3),
+        accepted("alice", "bob", "a", 2),
+        lambda stage: stage.enter("alice"),
+        lambda stage: stage.send(
+            "alice",
+            *several("bob", "b", 3),
+            to("alice", "self"),
+            answers=["waiting", "returned", "returned", "waiting"],
+        ),
+        lambda stage: stage.send("alice", *several("bob", "b", 2), answers=["waiting", "returned"]),
+        lambda stage: stage.confirm("bob", "alice/a1", "alice/a2"),
+        lambda stage: stage.send(
+            "alice", *several("bob", "c", 3), answers=["waiting", "waiting", "returned"]
+        ),
+        lambda stage: stage.restart(limit=5),
+        lambda stage: stage.send(
+            "alice", *several("bob", "d", 3), answers=["waiting", "waiting", "returned"]
+        ),
+        lambda stage: stage.tidy(expire=1),
+        accepted("alice", "bob", "e", 2),
+    ],
+    # Of what is settled only runs of ids remain, with gaps that are filled later.
+    "folding": [
+        ALICE_AND_BOB,
+        accepted("alice", "bob", "a", 9),
+        lambda stage: stage.confirm("bob", *(f"alice/a{each}" for each in range(1, 8))),
+        lambda stage: stage.remove("bob", "alice/a1", "alice/a2", "alice/a4", "alice/a7"),
+        lambda stage: stage.remove("alice", "alice/a8"),
+        lambda stage: stage.send("bob", to("nobody", "b1"), answers=["returned"]),
+        lambda stage: stage.remove("bob", "bob/b1"),
+        lambda stage: stage.tidy(fold=2),  # not the last one yet
+        lambda stage: stage.restart(),
+        lambda stage: stage.remove("bob", "alice/a3", "alice/a9"),
+        lambda stage: stage.tidy(expire=1, fold=1),
+        lambda stage: stage.tidy(fold=1),
+        accepted("alice", "bob", "z", 2),
+    ],
 }
+#: How the files of an earlier version become files of this one.
+_UPGRADE: Sequence[Step] = [
+    lambda stage: stage.sign_up("alice"),  # who finds that she has an account
+    lambda stage: stage.send("alice", to("alice", "a1")),
+    lambda stage: stage.enter("alice"),
+]
 
 
-def earlier_version(directory: Path) -> None:
-    """Make the files of a server of schema version 1, with one message of alice to herself."""
+def _earlier(directory: Path, killed: bool) -> None:
+    """Make the files of a server of schema version 1, with one message of alice to herself.
+
+    @param killed: whether it was killed, so that nothing is in its files but all in the logs beside them.
+    """
     directory.mkdir()
-    for name in NAMES:
-        with closing(sqlite3.connect(path(directory, name))) as connection:
+    place = directory.with_name(f"{directory.name}-made")
+    place.mkdir()
+    with ExitStack() as stack:
+        for name in NAMES:
+            file = path(place, name)
+            connection = stack.enter_context(closing(sqlite3.connect(file, isolation_level=None)))
+            connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(
                 f"BEGIN;{schema(name, 1)}INSERT INTO identity (dataset) VALUES ('the same');"
-                f"PRAGMA application_id = {APPLICATION};PRAGMA user_version = 1;{_EARLIER[name]};COMMIT;"
+                f"PRAGMA application_id = {APPLICATION};PRAGMA user_version = 1;COMMIT;"
             )
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.executescript(f"BEGIN;{_EARLIER[name]};COMMIT;")
+            if not killed:
+                connection.close()
+            for suffix in ("", "-wal") if killed else ("",):
+                shutil.copy(f"{file}{suffix}", directory)
+    shutil.rmtree(place)
 
 
 _EARLIER = {
@@ -180,9 +287,33 @@ _EARLIER = {
         "UPDATE counters SET id = 1, position = 1"
     ),
 }
-#: The files of an earlier version become files of this one.
-UPGRADE: Sequence[Step] = [
-    lambda stage: stage.sign_up("alice"),  # who finds that she has an account
-    lambda stage: stage.send("alice", to("alice", "a1")),
-    lambda stage: stage.enter("alice"),
-]
+
+
+def _backed_up(directory: Path) -> None:
+    """As long as the files are as they were, nothing is lost; once one is not, there is a whole backup."""
+    copies = [each for each in directory.glob("backup-*") if not each.name.endswith(".incomplete")]
+    for copy in copies:
+        audited(copy)
+    first = dict.fromkeys(NAMES, 1)
+    versions = [{name: head.version for name, head in headers(each).items()} for each in (directory, *copies)]
+    assert first in versions, f"There is no copy of the files as they were: {versions}"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What happens, and to what.
+
+    @ivar prepare: makes the directory that the first server finds; by default there is none.
+    @ivar left: looks at what is left by a server that was stopped; raises if that is not as it should be.
+    """
+
+    steps: Sequence[Step]
+    prepare: Callable[[Path], object] = bool
+    left: Callable[[Path], object] = bool
+
+
+SCENARIOS: dict[str, Scenario] = {
+    **{name: Scenario(steps) for name, steps in _PLAYS.items()},
+    "upgrade": Scenario(_UPGRADE, lambda directory: _earlier(directory, killed=False), _backed_up),
+    "upgrade-killed": Scenario(_UPGRADE, lambda directory: _earlier(directory, killed=True), _backed_up),
+}

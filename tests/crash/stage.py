@@ -16,6 +16,7 @@ from chat.mailroom import Mailroom
 from chat.messages import Accepted, Failed, Frame, Message
 from chat.store import Store
 from chat.store.files import DataDirectory, schemas
+from chat.store.retention import EVERY, FIRST, Retention
 from tests.crash.known import Known
 from tests.world import BEGINNING, PASSWORD, RESERVED, Onlooker, World, at_once
 
@@ -36,11 +37,11 @@ class Pools(Protocol):
 class Server(World):
     """Starts as L{chat.service} does: opens the directory, finishes what was cut short, begins anew."""
 
-    def __init__(self, directory: Path, clock: Clock, pools: Pools, rounds: int) -> None:
+    def __init__(self, directory: Path, clock: Clock, pools: Pools, known: Known) -> None:
         self.path = directory
         self.clock = clock
         self._closed = False
-        self._rounds = rounds
+        self._known = known
         self.data = DataDirectory(directory, _SCHEMAS)
         self.data.open()
         self.directory = Directory()
@@ -59,7 +60,8 @@ class Server(World):
             now=self.now,
             reserved=RESERVED,
             in_thread=at_once,
-            rounds=self._rounds,
+            rounds=self._known.rounds,
+            limit=self._known.limit,
         )
 
     def _build(self, registration: Registration) -> None:
@@ -101,7 +103,7 @@ class Stage:
     def _open(self) -> None:
         clock = Clock()
         clock.advance(BEGINNING + self.known.step)
-        self.server = Server(self.directory, clock, self._pools, self.known.rounds)
+        self.server = Server(self.directory, clock, self._pools, self.known)
         self._sessions: dict[str, _Session] = {}
         for name in list(self.known.online):
             if name in self.known.leaving and self._find(name) is None:
@@ -138,12 +140,38 @@ class Stage:
 
     # --- the operator ---
 
-    def restart(self, rounds: int | None = None) -> None:
-        """Stop in order and start again, perhaps with a new cost of hashes."""
+    def restart(self, rounds: int | None = None, limit: int | None = None) -> None:
+        """Stop in order and start again, perhaps with a new cost of hashes or limit of mailboxes."""
         if rounds is not None:
             self.known.rounds = rounds
+        if limit is not None:
+            self.known.limit = limit
         self.server.close()
         self._open()
+
+    def tidy(self, expire: int = 0, fold: int = 0) -> None:
+        """One round of what is made from time to time.
+
+        @param expire: after how many seconds a message that nobody collected turns round; 0: never.
+        @param fold: after how many seconds a settled message is folded; 0: never.
+        """
+        # While the round takes its time, that of the server stands still: so a second one ends alike.
+        clock = Clock()
+        retention = Retention(
+            self.server.store,
+            clock,
+            self.server.now,
+            self.server.mailroom.returned,
+            expire=expire * 1000,
+            fold=fold * 1000,
+        )
+        retention.start()
+        clock.advance(FIRST)
+        self.server.settle()
+        while (pause := clock.getDelayedCalls()[0].getTime() - clock.seconds()) < EVERY:
+            clock.advance(pause)
+            self.server.settle()
+        retention.stop()
 
     # --- accounts ---
 
@@ -173,6 +201,29 @@ class Stage:
                 raise
             self.server.result(self.server.accounts.log_in(name, ANOTHER))
         self.known.passwords[name] = ANOTHER
+
+    def give_token(self, name: str) -> None:
+        """Log in with the password, and ask for a token. Whoever got no answer asks for another one."""
+        password = self.known.passwords.get(name, PASSWORD)
+        admission = self.server.result(self.server.accounts.log_in(name, password))
+        self.known.tokens[name] = self.server.result(self.server.accounts.issue(admission)).value
+
+    def use_token(self, name: str) -> None:
+        """A login with the token, which was not revoked."""
+        self.server.result(self.server.accounts.resume(name, self.known.tokens[name]))
+
+    def refuse_token(self, name: str) -> None:
+        """The token was revoked."""
+        try:
+            self.server.result(self.server.accounts.resume(name, self.known.tokens[name]))
+        except Refusal as refusal:
+            assert refusal.code is Code.WRONG_TOKEN, refusal
+        else:
+            raise AssertionError(f"The token of {name} is still good.")
+
+    def revoke_tokens(self, name: str) -> None:
+        """Revoke all tokens."""
+        self.server.result(self.server.accounts.revoke(self._account(name), None))
 
     def delete_account(self, name: str) -> None:
         """Delete the account. Whoever got no answer may find that it is gone."""

@@ -69,14 +69,14 @@ class Calls:
         """What makes the files goes through here, too."""
         with ExitStack() as stack:
             for module in MODULES:
-                for name, stand_in in (("sqlite3", _Sqlite(self)), ("os", _Os(self))):
+                for name, stand_in in (("sqlite3", _Sqlite(self)), ("os", _Os(self)), ("shutil", Shutil())):
                     if hasattr(module, name):
                         stack.enter_context(patch.object(module, name, stand_in))
-            for name in ("mkdir", "rename", "unlink"):
+            for name in ("mkdir", "rename", "rmdir", "unlink"):
                 stack.enter_context(patch.object(Path, name, self._watched(getattr(Path, name), name)))
             yield
 
-    def call(self, name: str, function: Callable[..., R], *arguments: Any, **keywords: Any) -> R:
+    def call(self, name: str, function: Callable[..., R], /, *arguments: Any, **keywords: Any) -> R:
         """Carry out one storage call."""
         if self._inside:
             return function(*arguments, **keywords)
@@ -119,11 +119,25 @@ class _Connection(sqlite3.Connection):
     def cursor(self, factory: Any = _Cursor) -> Any:
         return super().cursor(factory)
 
+    # The short cuts do not come by there.
+
+    def execute(self, statement: str, *parameters: Any) -> Any:
+        return self.cursor().execute(statement, *parameters)
+
+    def executemany(self, statement: str, parameters: Any) -> Any:
+        return self.cursor().executemany(statement, parameters)
+
+    def executescript(self, script: str) -> Any:
+        return self.cursor().executescript(script)
+
     def commit(self) -> None:
         self.calls.call("COMMIT", super().commit)
 
     def rollback(self) -> None:
         self.calls.call("ROLLBACK", super().rollback)
+
+    def backup(self, target: sqlite3.Connection, **keywords: Any) -> None:
+        self.calls.call("backup", super().backup, target, **keywords)
 
     def close(self) -> None:
         self.calls.call("close", super().close)
@@ -159,6 +173,24 @@ class _Os:
         return lambda *arguments, **keywords: self._calls.call(name, function, *arguments, **keywords)
 
 
+class Shutil:
+    """Stands in for the module C{shutil}: a folder is removed piece by piece, and may be stopped at each."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(shutil, name)
+
+    def rmtree(self, folder: Path, ignore_errors: bool = False) -> None:
+        """Remove the folder and all that is in it."""
+        if ignore_errors and not folder.exists():
+            return
+        for each in sorted(folder.iterdir()):
+            if each.is_dir():
+                self.rmtree(each)
+            else:
+                each.unlink()
+        folder.rmdir()
+
+
 def _short(statement: str) -> str:
     return " ".join(statement.split())[:60]
 
@@ -183,13 +215,19 @@ def leave_copy(directory: Path, copied: Path) -> None:
 def fingerprint(directory: Path, known: Known) -> bytes:
     """The same for two moments that nobody can tell apart."""
     digest = hashlib.blake2b(repr(known).encode())
-    if directory.exists():
-        for file in sorted(directory.rglob("*")):
-            if file.name != LOCK and file.is_file():
-                content = file.read_bytes()
-                digest.update(b"%b %d:" % (file.name.encode(), len(content)))
-                digest.update(content)
+    for name, content in contents(directory).items():
+        digest.update(b"%b %d:" % (name.encode(), len(content)))
+        digest.update(content)
     return digest.digest()
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Each file in a directory and its folders, byte by byte; none if there is no directory."""
+    return {
+        str(file.relative_to(directory)): file.read_bytes()
+        for file in sorted(directory.rglob("*"))
+        if file.name != LOCK and file.is_file()
+    }
 
 
 class Snapshots:

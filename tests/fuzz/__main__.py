@@ -13,11 +13,19 @@ from pathlib import Path
 from random import Random
 from typing import Callable, NamedTuple, Optional, Sequence
 
-from tests.fuzz.targets import DecoderTarget, SessionTarget, Target, TextTarget, check_memory, check_time
+from tests.fuzz.targets import (
+    LONG_BYTES,
+    DecoderTarget,
+    SessionTarget,
+    Target,
+    TextTarget,
+    check_memory,
+    check_time,
+)
 
 CORPUS = Path(__file__).parent / "corpus"
-#: One input in so many has its memory measured.
-MEMORY_EACH = 500
+#: One input in so many has its memory measured, and each that is long.
+MEMORY_EACH = 100
 
 TARGETS: dict[str, Callable[[Path], Target]] = {
     "json": lambda directory: DecoderTarget("json"),
@@ -40,9 +48,8 @@ class Tally(NamedTuple):
 def attempt(target: Target, wire: bytes, memory: bool) -> tuple[float, int, Optional[str]]:
     """One input: its CPU time, its memory (if measured), and what is wrong."""
     try:
-        # A sample of the memory: a session's journal and caches are not one input's own.
-        most = check_memory(target.run, wire) if memory and not isinstance(target, SessionTarget) else 0
-        return check_time(target.run, wire), most, None
+        taken = check_time(target.run, wire)
+        return taken, check_memory(target, wire) if memory else 0, None
     except Exception:
         return 0.0, 0, traceback.format_exc()
 
@@ -54,7 +61,8 @@ def campaign(target: Target, seed: int, inputs: Optional[int], seconds: Optional
     slowest, largest, count = 0.0, 0, 0
     while (inputs is None or count < inputs) and (seconds is None or time.monotonic() - begun < seconds):
         wire = target.make(Random(f"{seed}/{count}"))
-        taken, memory, wrong = attempt(target, wire, count % MEMORY_EACH == 0)
+        measured = count % MEMORY_EACH == 0 or len(wire) > LONG_BYTES
+        taken, memory, wrong = attempt(target, wire, measured)
         slowest, largest = max(slowest, taken), max(largest, memory)
         count += 1
         if wrong is not None and len(found) < 20:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from random import Random
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 from chat.messages import USER_FRAME_BYTES, Frame
 from chat.wire import serialize
@@ -12,6 +12,8 @@ from tests.strategies import SAMPLES
 
 #: How many of the inputs are as long as frames may be.
 LONG = 0.001
+#: The most that a transport hands on at once.
+READ_BYTES = 64 * 1024
 
 _STRINGS = (
     "",
@@ -296,22 +298,29 @@ def text_lines(random: Random) -> bytes:
     return typed
 
 
-def cut(random: Random, wire: bytes) -> list[bytes]:
-    """These bytes in pieces."""
+def cut(random: Random, wire: bytes) -> Iterator[bytes]:
+    """These bytes in pieces, as a transport may hand them on."""
     kind = random.randrange(4)
-    if kind == 0 or len(wire) < 2:
-        return [wire]
-    if kind == 1 and len(wire) < 200:
-        return [wire[at : at + 1] for at in range(len(wire))]
-    ends = sorted(random.randrange(len(wire)) for _ in range(random.randrange(1, 6)))
-    return [wire[start:end] for start, end in zip([0, *ends], [*ends, len(wire)])]
+    if kind == 1 and 1 < len(wire) < 200:
+        ends = list(range(1, len(wire)))
+    elif kind and len(wire) > 1:
+        ends = sorted(random.randrange(len(wire)) for _ in range(random.randrange(1, 6)))
+    else:
+        ends = []
+    for start, end in zip([0, *ends], [*ends, len(wire)]):
+        for at in range(start, end, READ_BYTES):
+            yield wire[at : min(end, at + READ_BYTES)]
 
 
 def swollen(random: Random, wire: bytes, scraps: Sequence[bytes]) -> bytes:
-    """These bytes with something in them repeated, up to the limit of a frame."""
+    """These bytes with something in them repeated, up to the limit of a frame.
+
+    What ends frames is repeated less: a hundred thousand of them are not worth their time.
+    """
     at = random.randrange(len(wire) + 1)
     unit = b"".join(random.choice(scraps) for _ in range(random.choice((1, 1, 2, 3)))) or b" "
-    count = random.choice((4_000, 60_000, USER_FRAME_BYTES - len(wire) - 8)) // len(unit)
+    most = 60_000 if any(end in unit for end in (b"\n", b"\r", b"\xff")) else USER_FRAME_BYTES - len(wire) - 8
+    count = random.choice((4_000, 60_000, 60_000, most)) // len(unit)
     return wire[:at] + unit * count + wire[at:]
 
 

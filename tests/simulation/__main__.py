@@ -13,6 +13,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogBeginner
 from zope.interface import implementer
 
 from tests.simulation.run import Failure, shortest, simulate
+from tests.simulation.world import EDITION
 
 STEPS = 400
 
@@ -38,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--steps", type=int, default=STEPS, metavar="M", help=f"how many steps each ({STEPS})"
     )
+    parser.add_argument(
+        "--edition", type=int, default=EDITION, metavar="E", help=f"of the worlds: 1 to {EDITION} ({EDITION})"
+    )
     parser.add_argument("--log", type=Path, metavar="FILE", help="write down all that happens")
     parser.add_argument("--keep-going", action="store_true", help="go on after a failure")
     parser.add_argument("--traceback", action="store_true", help="show where a failure was found")
@@ -48,13 +52,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for seed in seeds:
         lines: list[str] = []
         try:
-            simulate(seed, arguments.steps, lines.append if arguments.log else None)
+            simulate(seed, arguments.steps, lines.append if arguments.log else None, arguments.edition)
         except Failure as failure:
             failures += 1
             print(f"FAILED {failure}")
-            steps, least = shortest(seed, min(failure.step, arguments.steps))
+            steps, least = shortest(seed, min(failure.step, arguments.steps), arguments.edition)
             print(
-                f"  shortest: python -m tests.simulation --seed {seed} --steps {steps}\n  {least}", flush=True
+                f"  shortest: python -m tests.simulation --seed {seed} --steps {steps}"
+                f" --edition {arguments.edition}\n  {least}",
+                flush=True,
             )
             if arguments.traceback:
                 print_exception(failure)

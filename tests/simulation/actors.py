@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from random import Random
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from chat.wire import Codec
 from tests.network import Talker
+from tests.simulation.claims import Send
 from tests.simulation.conversation import Conversation
 from tests.simulation.mail import Said
-from tests.simulation.model import Send
 from tests.simulation.net import Link
 from tests.simulation.plan import weighted
 
@@ -93,6 +93,24 @@ class Actor:
             return random.choice([f"password of {self.name}", "a wrong password", "short"])
         return random.choice(possible)
 
+    def token(self, random: Random) -> Optional[str]:
+        """A token in place of the password, if that is to be tried: mostly one of the last that there are."""
+        if not self.world.plan.tokens or random.random() < 0.4:
+            return None
+        values = list(self.world.model.claims(self.name).purse.tokens)
+        others = [value for claims in self.world.model.names.values() for value in claims.purse.tokens]
+        what = random.random()
+        if values and what < 0.8:
+            return random.choice(values[-3:])
+        return random.choice(others) if others and what < 0.9 else "no token"
+
+    def proof(self, random: Random) -> Said:
+        """The frame that follows the name."""
+        token = self.token(random)
+        if token is not None:
+            return {"field": "token", "value": token}
+        return {"field": "password", "value": self.secret(random)}
+
     def some_ids(self, random: Random) -> list[int]:
         """Some of the messages shown here, all of them, none, or any others."""
         shown = list(self.conversation.shown)
@@ -140,10 +158,7 @@ class Program(Actor):
     def log_in(self, random: Random) -> list[Said]:
         """Name and password, as a program that knows both says them."""
         name = self.name.capitalize() if random.random() < 0.1 else self.name
-        return [
-            {"field": "username", "value": name},
-            {"field": "password", "value": self.secret(random)},
-        ]
+        return [{"field": "username", "value": name}, self.proof(random)]
 
     def act(self, random: Random) -> None:
         """Say something that fits, or does not."""
@@ -163,7 +178,7 @@ class Program(Actor):
                 frames += self._messages(random)
             self.say(*frames)
         elif talk.prompt:
-            self.say({"field": "password", "value": self.secret(random)})
+            self.say(self.proof(random))
 
     def _deed(self, random: Random, deed: str) -> None:
         link, talk, world = self.link, self.conversation, self.world
@@ -183,8 +198,10 @@ class Program(Actor):
             self.say(ask)
         elif deed == "read":
             self.say({"keyword": "read", "ids": self.own_ids(random)})
-        elif deed in ("ping", "quit"):
+        elif deed in ("ping", "quit", "token"):
             self.say({"keyword": deed})
+        elif deed == "logout":
+            self.say({"keyword": deed, "all": True} if random.random() < 0.3 else {"keyword": deed})
         elif deed == "change-password":
             self.say(
                 {

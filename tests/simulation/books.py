@@ -11,9 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Optional, TypeVar
 
+from chat.store import tokens
+
 T = TypeVar("T")
 
 WAITING, DELIVERED, REMOVED, RECALLED, DEAD = range(5)
+#: No state of the ledger: the message is one of a run, and nothing is left of it but its id.
+FOLDED = 5
 ACTIVE, LEAVING, DELETED, JOINING = range(4)
 
 
@@ -42,7 +46,7 @@ class Standing(NamedTuple):
             return "dead"
         if self.code is not None:
             return "returned"
-        return ("waiting", "delivered", "delivered", "recalled")[self.state]
+        return ("waiting", "delivered", "delivered", "recalled", "dead", "folded")[self.state]
 
     def owned_by(self, account: int) -> bool:
         """Whether it is in that mailbox."""
@@ -56,7 +60,10 @@ class Standing(NamedTuple):
 
 @dataclass
 class Row:
-    """One message of the ledger; what never changes, and where it ever was."""
+    """One message of the ledger; what never changes, and where it ever was.
+
+    @ivar settled: when it was confirmed, removed or recalled, by the server's clock, in milliseconds.
+    """
 
     id: int
     sender: int
@@ -66,11 +73,29 @@ class Row:
     subject: Optional[str]
     body: Optional[str]
     history: list[tuple[int, Standing]] = field(default_factory=list)
+    settled: int = 0
 
     @property
     def now(self) -> Standing:
         """Where it is."""
         return self.history[-1][1]
+
+    @property
+    def last(self) -> Standing:
+        """Where it is, or was when it was folded."""
+        return self.history[-2][1] if self.folded else self.now
+
+    @property
+    def folded(self) -> bool:
+        """Whether the ledger does not know it any more."""
+        return self.now.state == FOLDED
+
+    @property
+    def counted(self) -> str:
+        """Among which ones a run counts it."""
+        if self.last.state == RECALLED:
+            return "recalled"
+        return "removed" if self.last.code is None else "returned"
 
 
 @dataclass
@@ -87,8 +112,19 @@ class Account:
         return self.history[-1][1]
 
 
+class Run(NamedTuple):
+    """Messages that were folded: the first and the last one, and how many had which fate."""
+
+    first: int
+    last: int
+    removed: int
+    returned: int
+    recalled: int
+    skipped: int
+
+
 class Change(NamedTuple):
-    """A message that was entered, or moved."""
+    """A message that was entered, moved, or folded."""
 
     row: Row
     before: Optional[Standing]
@@ -102,10 +138,14 @@ _LEDGER = (
 
 
 class Books:
-    """The files, as they are on disk."""
+    """The files, as they are on disk.
+
+    @ivar runs: what was folded.
+    """
 
     def __init__(self, data: Path) -> None:
         self.rows: dict[int, Row] = {}
+        self.runs: list[Run] = []
         self.accounts: dict[int, Account] = {}
         self._db = sqlite3.connect(data / "messages.db", isolation_level=None)
         for name in ("users", "passwords"):
@@ -129,8 +169,9 @@ class Books:
             return []
         self._versions = versions
         self._look_at_accounts(step)
-        changes = self._look_at_ledger(step)
-        self._add_up()
+        folded = self._look_at_runs()
+        changes = self._look_at_ledger(step, folded)
+        self._add_up(len(folded))
         return changes
 
     def name(self, account: int) -> str:
@@ -173,18 +214,40 @@ class Books:
                     raise Violation(f"account {account.id} has vanished")
                 account.history.append((step, None))
 
-    def _look_at_ledger(self, step: int) -> list[Change]:
+    def _look_at_runs(self) -> set[int]:
+        """The ids that are folded."""
+        self.runs = [Run(*run) for run in self._db.execute("SELECT * FROM folded ORDER BY first")]
+        ids: set[int] = set()
+        for run in self.runs:
+            run_ids = range(run.first, run.last + 1)
+            if sum(run[2:]) != len(run_ids) or min(run[2:]) < 0 or run.skipped:
+                raise Violation(f"the folded run {run} does not add up")
+            if not ids.isdisjoint(run_ids):
+                raise Violation(f"messages of the folded run {run} are in another one, too")
+            ids.update(run_ids)
+        return ids
+
+    def _look_at_ledger(self, step: int, folded: set[int]) -> list[Change]:
+        """What was folded, then everything else that has changed."""
         changes = []
+        for id in sorted(folded):
+            row = self.rows.get(id)
+            if row is None:
+                raise Violation(f"message {id} was folded before it was in the ledger")
+            if not row.folded:
+                changes.append(Change(row, row.now, row.now._replace(state=FOLDED)))
+                row.history.append((step, changes[-1].now))
         number = 0
         for id, sender, time, receipt, ref, subject, body, *standing in self._db.execute(_LEDGER):
             number += 1
+            while number in folded:
+                number += 1
             if id != number:
                 raise Violation(f"message {number} is not in the ledger, but {id} is")
             now = Standing(*standing)
             row = self.rows.get(id)
             if row is None:
-                # It may have gone on in the transaction that entered it.
-                first = now._replace(state=WAITING) if now.state in (DELIVERED, REMOVED, RECALLED) else now
+                first = self._first(now)
                 row = self.rows[id] = Row(id, sender, time, receipt, ref, subject, body, [(step, first)])
                 changes.append(Change(row, None, first))
                 if first != now:
@@ -199,12 +262,19 @@ class Books:
             if now != row.now:
                 changes.append(Change(row, row.now, now))
                 row.history.append((step, now))
+        number = max([number, *folded])
         if number < len(self.rows):
             raise Violation(f"the ledger ends at {number}, but there were {len(self.rows)} messages")
         return changes
 
-    def _add_up(self) -> None:
-        """The sums."""
+    def _first(self, now: Standing) -> Standing:
+        """Where a new message was entered that may have gone on in the same transaction."""
+        if now.code == "expired" and now.addressee is not None:
+            return Standing(WAITING, self.named(now.addressee)[-1].id, None, None)
+        return now._replace(state=WAITING) if now.state in (DELIVERED, REMOVED, RECALLED) else now
+
+    def _add_up(self, folded: int) -> None:
+        """The sums; so many messages are folded."""
         waiting: dict[int, int] = {}
         for row in self.rows.values():
             if row.now.state == WAITING:
@@ -222,7 +292,7 @@ class Books:
         highest, different = self._db.execute(
             "SELECT coalesce(max(position), 0), count(DISTINCT position) FROM ledger"
         ).fetchone()
-        if highest > position or different != len(self.rows):
+        if highest > position or different != len(self.rows) - folded:
             raise Violation("two messages are at one position, or one is at a position not given out")
         without = self._db.execute(
             "SELECT id FROM users.accounts WHERE state = 0"
@@ -230,6 +300,12 @@ class Books:
         ).fetchall()
         if without:
             raise Violation(f"accounts {without} have no password")
+        most = self._db.execute(
+            "SELECT coalesce(max(number), 0) FROM"
+            " (SELECT count(*) AS number FROM passwords.tokens GROUP BY account)"
+        ).fetchone()[0]
+        if most > tokens.MOST:
+            raise Violation(f"an account has {most} tokens")
 
 
 #: From which state to which an account can go; before it is there, and when it is dropped: C{None}.

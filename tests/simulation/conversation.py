@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
-from tests.simulation.books import ACTIVE, WAITING, Account, Violation, during
-from tests.simulation.mail import Asked, Mail, Said, too_large
-from tests.simulation.model import Model, prepared
+from tests.simulation.books import FOLDED, LEAVING, WAITING, Violation, during
+from tests.simulation.claims import Send, prepared
+from tests.simulation.entry import Entry
+from tests.simulation.mail import Asked, Said, too_large
+from tests.simulation.model import Model
 
 #: What may answer what; C{failed} may always.
 ANSWERS = {
@@ -17,11 +17,13 @@ ANSWERS = {
     "quit": "bye",
     "change-password": "password-changed",
     "delete-account": "account-deleted",
+    "token": "token-issued",
+    "logout": "logged-out",
 }
 PROMPTS = ("username", "password", "new-password")
 
 
-class Conversation(Mail):
+class Conversation(Entry):
     """The judge of one connection."""
 
     def __init__(self, model: Model, door: str) -> None:
@@ -33,17 +35,26 @@ class Conversation(Mail):
     def says(self, kind: str, frame: Said) -> None:
         """The client puts a frame on the wire; C{kind}: C{login}, C{message}, a keyword, or C{garbage}."""
         model = self.model
-        asked = Asked(kind, frame, model.step)
+        asked = Asked(kind, frame, model.step, moment=model.moment)
         if kind == "login" and frame.get("field") == "username":
             self.name = prepared(frame["value"])
-        elif kind == "login":
+        elif kind == "login" and frame.get("field") == "password":
             self._says_password(asked)
+        elif kind == "token":
+            model.claims(self.name).purse.asked += 1
         elif kind == "message":
             asked.send = model.says_message(self.name, frame)
         elif kind == "change-password":
             asked.epoch = model.claims(self.name).perhaps(frame["new"])
+            asked.revocation = model.claims(self.name).purse.revoke(self, model.step)
         elif kind == "delete-account":
             model.claims(self.name).leaving = True
+            asked.revocation = model.claims(self.name).purse.revoke(self, model.step)
+        elif kind == "logout":
+            for token in self._tokens:
+                token.doubts += 1
+            if frame.get("all"):
+                asked.revocation = model.claims(self.name).purse.revoke(self, model.step)
         elif kind == "delete":
             model.claims(self.name).deleted.update(frame["ids"])
         elif kind == "received":
@@ -52,13 +63,6 @@ class Conversation(Mail):
                 return
             # It is refused if nobody is logged in by the time it arrives.
         self.asked.append(asked)
-
-    def _says_password(self, asked: Asked) -> None:
-        claims = self.model.claims(self.name)
-        password = asked.frame["value"]
-        if self.prompt == "new-password" or not self.model.books.active(self.name):
-            asked.epoch = claims.perhaps(password)
-        asked.right = password in claims.passwords
 
     # --- what the client hears ---
 
@@ -106,73 +110,6 @@ class Conversation(Mail):
             self._need(ANSWERS.get(asked.kind) == keyword, f"{asked.kind} was answered by {keyword}")
             getattr(self, "_" + keyword.replace("-", "_"))(asked, frame)
 
-    def _login_answer(self, asked: Asked, keyword: str, frame: Said) -> None:
-        self._need(asked.kind == "login", f"{asked.kind} before the login was answered by {keyword}")
-        field, model = asked.frame["field"], self.model
-        if field == "username":
-            self._need(keyword in ("password", "new-password"), f"the name was answered by {keyword}")
-            self.prompt = keyword
-            was = self._states(asked.step)
-            if was == {ACTIVE}:
-                self._need(keyword == "password", f"{self.name} exists, but it asked for a new password")
-            if ACTIVE not in was:
-                self._need(
-                    keyword == "new-password", f"{self.name} does not exist, but it asked for the password"
-                )
-            return
-        self._need(keyword in ("created", "welcome"), f"the password was answered by {keyword}")
-        self._need(prepared(frame["username"]) == self.name, f"it made of {self.name} {frame['username']}")
-        if keyword == "created":
-            self.prompt_due = True
-            claims = model.claims(self.name)
-            claims.surely(asked.frame["value"], asked.epoch or claims.perhaps(asked.frame["value"]))
-            self._need(
-                any(ACTIVE in during(each.history, asked.step) for each in model.books.named(self.name)),
-                "the account that it says it created is not there",
-            )
-            return
-        right = asked.right or asked.frame["value"] in model.claims(self.name).passwords
-        self._need(right, "that was not the password")
-        self._welcome(asked, frame)
-
-    def _welcome(self, asked: Asked, frame: Said) -> None:
-        self.logged_in = True
-        self.prompt = ""
-        self.entered = asked.step
-        self.shown = {}
-        self.confirmed = set()
-        self._notices, self._owed = set(), set()
-        self._last_id = self._last_fresh = 0
-        accounts = [
-            each for each in self.model.books.named(self.name) if ACTIVE in during(each.history, asked.step)
-        ]
-        self._need(bool(accounts), f"it let {self.name} in, who does not exist")
-        self.account = accounts[0] if len(accounts) == 1 else None
-        if self.account is not None:
-            possible = self._counts(self.account, asked.step)
-            if frame["waiting"] not in possible:
-                raise Violation(f"welcome {self.name}: {frame['waiting']} wait, it says; it was {possible}")
-
-    def _counts(self, account: Account, since: int) -> range:
-        """How many messages can have been waiting at one moment since then."""
-        always = perhaps = 0
-        for row in self.model.books.rows.values():
-            was = [each[:2] == (WAITING, account.id) for each in during(row.history, since)]
-            entered = row.history[0][0] >= since
-            perhaps += any(was)
-            always += all(was) and not entered
-        return range(always, perhaps + 1)
-
-    def _states(self, since: int) -> set[Optional[int]]:
-        """In which states the accounts of this name were; empty: there were none."""
-        states: set[Optional[int]] = set()
-        for account in self.model.books.named(self.name):
-            was = during(account.history, since)
-            states.update(was)
-            if account.history[0][0] >= since:
-                states.add(None)
-        return states
-
     def _failed(self, asked: Asked, frame: Said) -> None:
         code, send = frame["code"], asked.send
         if not self.logged_in:
@@ -182,6 +119,13 @@ class Conversation(Mail):
             self._need(self.model.disk.was_full, "the disk was never full")
         if asked.kind in ("change-password", "login") and code == "wrong-password":
             self._wrong_password(asked)
+        if code == "wrong-token":
+            self._wrong_token(asked)
+        self.model.claims(self.name).pending.discard(asked.epoch)
+        if asked.kind == "token":
+            self._no_token(code)
+        if asked.revocation is not None and code in ("wrong-password", "bad-password"):
+            self.model.claims(self.name).purse.refused(asked.revocation)
         if send is None:
             self._need(code != "ref-reused", f"{asked.kind} was answered by ref-reused")
             return
@@ -189,40 +133,26 @@ class Conversation(Mail):
             self._need(frame.get("ref") == send.ref, f"the refusal names {frame.get('ref')}, not {send.ref}")
         send.refused += 1
         if code == "ref-reused":
-            self._need(bool(self.model.rivals(send)), "ref-reused, but the ref is new")
+            self._need(self._reused(asked, send), "ref-reused, but the ref is free")
         elif code == "too-large":
             self._need(too_large(send), "too-large, but it is not")
         elif code == "bad-state":
             self._need(not self.logged_in, "bad-state after the login")
         else:
             self._need(code == "storage-full", f"a message was refused with {code}")
-        if send.said == send.refused and send.id is not None:
+        if send.overdrawn:
             raise Violation(f"message {send.id} was refused ({code}), but it is in the ledger")
 
-    def _wrong_password(self, asked: Asked) -> None:
-        claims = self.model.claims(self.name)
-        said = asked.frame.get("password", asked.frame.get("value"))
-        if claims.certain and list(claims.passwords) == [said] and self._states(asked.step) == {ACTIVE}:
-            self._need(asked.step > self._password_since(), "the right password was refused")
-
-    def _password_since(self) -> int:
-        return max((each.history[-1][0] for each in self.model.books.named(self.name)), default=0)
+    def _reused(self, asked: Asked, send: Send) -> bool:
+        """Whether the ledger can have known another message of this ref."""
+        rows = [self.model.books.rows[id] for rival in self.model.rivals(send) for id in rival.ids]
+        return any(each.state != FOLDED for row in rows for each in during(row.history, asked.step))
 
     def _pong(self, asked: Asked, frame: Said) -> None:
         """There is nothing more to it."""
 
     def _bye(self, asked: Asked, frame: Said) -> None:
         self.over = True
-
-    def _password_changed(self, asked: Asked, frame: Said) -> None:
-        self.model.claims(self.name).surely(asked.frame["new"], asked.epoch)
-
-    def _account_deleted(self, asked: Asked, frame: Said) -> None:
-        if self.account is not None:
-            self._need(self.account.now == 2, f"{self.name} was told to be deleted, but is not")
-        self.logged_in = False
-        self.account = None
-        self.prompt_due = True
 
     def _fatal(self, code: str) -> None:
         self.over = True
@@ -244,17 +174,22 @@ class Conversation(Mail):
             return
         self._skip_receipts()
         self._need(self._greeted and not self.prompt_due, "no prompt came")
+        model = self.model
+        no_room = model.time <= model.patience
+        begun = self.account is None or self.account.now == LEAVING
+        if no_room and begun and self.asked and self.asked[0].kind == "delete-account":
+            return  # a deletion that has begun waits for room
         self._need(not self.asked, f"{len(self.asked)} questions were never answered, first {self._first()}")
         if not self.logged_in or self.account is None:
             return
-        for row in self.model.books.rows.values():
+        for row in model.books.rows.values():
             if row.now[:2] == (WAITING, self.account.id):
                 self._need(
                     row.id in self.shown, f"message {row.id} waits for {self.name} and was not delivered"
                 )
                 # A receipt that there is no room for is tried again later.
-                kept = row.id not in self.confirmed or self.model.disk.was_full
-                self._need(kept, f"message {row.id} was confirmed, and waits still")
+                kept = row.id in self.confirmed and not no_room
+                self._need(not kept, f"message {row.id} was confirmed, and waits still")
         self._need(not self._owed, f"the deliveries of {sorted(self._owed)} were never told")
 
     def _first(self) -> str:

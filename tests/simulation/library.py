@@ -96,6 +96,7 @@ class LibraryUser:
             random.choice(possible),
             codec=self.door,
             create=True,
+            tokens=self.world.plan.tokens,
             on_message=self._on_message,
             on_stopped=self._on_stopped,
             backoff=Backoff(chance=random.random),
@@ -233,7 +234,7 @@ class LibraryUser:
     def _accepted(self, accepted: Accepted, body: str) -> None:
         self._unsettled.pop(body, None)
         row = self.world.books.rows.get(accepted.id)
-        if row is None or self.world.model.sends[body].id != row.id:
+        if row is None or row.id not in self.world.model.sends[body].ids:
             self._violated(f"the library says that {body[:8]} was accepted as {accepted.id}: {row}")
 
     def _refused(self, failure: Failure, body: str) -> None:

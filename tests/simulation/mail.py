@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Optional
 
-from tests.simulation.books import Account, Violation, during
-from tests.simulation.model import Model, Send
+from tests.simulation.books import FOLDED, Account, Violation, during
+from tests.simulation.claims import Send
+from tests.simulation.model import Model
 from tests.simulation.net import Link
+from tests.simulation.tokens import Revocation
 
 Said = dict[str, Any]
 
@@ -19,6 +21,8 @@ class Asked:
     """One frame that has an answer, when it was said, and what it was about.
 
     @ivar epoch: of the password that it sets, see L{Claims}.
+    @ivar moment: when it was said, see L{Model.moment}.
+    @ivar revocation: what it does to tokens.
     @ivar right: it says a password that may have been right when it was said.
     """
 
@@ -28,6 +32,8 @@ class Asked:
     send: Optional[Send] = None
     epoch: int = 0
     right: bool = False
+    moment: tuple[int, int] = (0, 0)
+    revocation: Optional[Revocation] = None
 
 
 class Mail:
@@ -66,7 +72,11 @@ class Mail:
     @property
     def at_login(self) -> bool:
         """Whether what is said now may be heard by a server that has nobody logged in here."""
-        return not self.logged_in or any(each.kind == "delete-account" for each in self.asked)
+        return not self.logged_in or any(each.kind in ("delete-account", "logout") for each in self.asked)
+
+    def waits_for(self, send: Send) -> bool:
+        """Whether this was sent here and is not answered yet."""
+        return any(each.send is send for each in self.asked)
 
     def confirms(self, ids: list[int]) -> None:
         """The client confirms these."""
@@ -89,11 +99,11 @@ class Mail:
         row = model.books.rows.get(id)
         if row is None:
             raise Violation(f"accepted {id} was told, but it is not on disk")
-        self._need(send.id == id, f"what was accepted as {send.id} is told as {id}")
+        self._need(id in send.ids, f"what was accepted as {send.ids} is told as {id}")
         self._need(frame.get("ref") == send.ref or self.door == "text", f"accepted {id} names another ref")
         self._need(not too_large(send), f"accepted {id} is too large")
         if "time" in frame:
-            self._need(_milliseconds(frame["time"]) == row.time, f"accepted {id} tells another time")
+            self._need(milliseconds(frame["time"]) == row.time, f"accepted {id} tells another time")
         told = [each.fate for each in during(row.history, asked.step)]
         self._need(frame["state"] in told, f"accepted {id} tells {frame['state']}; it was {told}")
         if send.said == 1:
@@ -106,7 +116,7 @@ class Mail:
         self._need(sorted([*ids, *missing]) == sorted(wanted), f"deleted names {ids}, {missing} for {wanted}")
         for id in ids:
             row = self.model.books.rows.get(id)
-            if row is None or row.now.state not in (2, 3):
+            if row is None or row.last.state not in (2, 3):
                 raise Violation(f"message {id} was told to be deleted, but it is not")
         if self.account is None:
             return
@@ -146,7 +156,7 @@ class Mail:
         for row in self.model.books.rows.values():
             if after < row.id <= last and row.id not in ids and row.history[0][0] < asked.step:
                 there = [
-                    row.sender == me if sent else each.owned_by(me)
+                    row.sender == me and each.state != FOLDED if sent else each.owned_by(me)
                     for each in during(row.history, asked.step)
                 ]
                 self._need(not all(there), f"message {row.id} is not in the listing of {asked.frame['box']}")
@@ -209,7 +219,7 @@ class Mail:
             self._need(frame["sender"] == books.name(row.sender), f"message {id} is by {frame['sender']}")
         if "body" not in frame:
             return  # a text door, where it is shown in other words
-        content = (frame["body"], frame.get("subject"), _milliseconds(frame["time"]))
+        content = (frame["body"], frame.get("subject"), milliseconds(frame["time"]))
         self._need(content == (row.body, row.subject, row.time), f"message {id} was altered")
         self._need(frame["recipient"] == self.name, f"message {id} is for {frame['recipient']}")
 
@@ -217,7 +227,7 @@ class Mail:
         self._need(self.logged_in, "a delivery was told before the welcome")
         for id in frame["ids"]:
             row = self.model.books.rows.get(id)
-            if row is None or not row.receipt or row.now.state not in (1, 2) or row.now.code is not None:
+            if row is None or not row.receipt or row.last.state not in (1, 2) or row.last.code is not None:
                 raise Violation(f"the delivery of message {id} was told, but: {row}")
             if self.account is not None:
                 self._need(row.sender == self.account.id, f"the delivery of {id} was told to {self.name}")
@@ -246,6 +256,7 @@ def too_large(send: Send) -> bool:
     )
 
 
-def _milliseconds(time: str) -> int:
+def milliseconds(time: str) -> int:
+    """A time as the protocol writes it, since 1970-01-01 UTC."""
     moment = datetime.strptime(time, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
     return round(moment.timestamp() * 1000)

@@ -6,7 +6,7 @@ on disk; and it asks of each change who has asked for it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
 from typing import TYPE_CHECKING, Optional
 
 from tests.simulation.books import (
@@ -14,6 +14,7 @@ from tests.simulation.books import (
     DEAD,
     DELETED,
     DELIVERED,
+    FOLDED,
     LEAVING,
     RECALLED,
     REMOVED,
@@ -25,68 +26,16 @@ from tests.simulation.books import (
     Violation,
     during,
 )
+from tests.simulation.claims import Claims, Send, prepared
+from tests.simulation.keeping import Crowds, Keeping
 from tests.simulation.storage import Disk
 
 if TYPE_CHECKING:
     from tests.simulation.conversation import Conversation
 
 
-@dataclass
-class Send:
-    """One message that somebody wants to send; repeating it under its ref makes no other one.
-
-    @ivar said: how often it was put on the wire.
-    @ivar refused: how often that was answered with a refusal.
-    @ivar id: its id, once anybody was told, or it was seen on disk.
-    """
-
-    sender: str
-    recipient: str
-    subject: Optional[str]
-    body: str
-    ref: Optional[str]
-    receipt: bool
-    said: int = 0
-    refused: int = 0
-    id: Optional[int] = None
-
-
-@dataclass
-class Claims:
-    """What was asked for, in all its sessions, by whoever has this name.
-
-    @ivar confirmed: ids that a client of this name may have confirmed.
-    @ivar deleted: ids that it has asked to delete.
-    @ivar leaving: it has asked to delete the account.
-    @ivar passwords: each that may be the right one.
-    @ivar epoch: grows whenever a password is set, so that two settings at once are known as such.
-    @ivar certain: the one of L{passwords} is right, if the account is there.
-    """
-
-    confirmed: set[int] = field(default_factory=set)
-    deleted: set[int] = field(default_factory=set)
-    leaving: bool = False
-    passwords: dict[str, None] = field(default_factory=dict)
-    epoch: int = 0
-    certain: bool = False
-
-    def perhaps(self, password: str) -> int:
-        """This may be the password from now on."""
-        self.passwords[password] = None
-        self.epoch += 1
-        self.certain = False
-        return self.epoch
-
-    def surely(self, password: str, epoch: int) -> None:
-        """The setting of that epoch has succeeded."""
-        if epoch == self.epoch:
-            self.passwords = {password: None}
-            self.certain = True
-
-
-def prepared(name: str) -> str:
-    """The form of a name in which it is compared; the simulation's names are ASCII."""
-    return name.lower()
+#: After how many milliseconds the server tries again what there was no room for.
+RETRY = 1000
 
 
 class Model:
@@ -95,6 +44,11 @@ class Model:
     @ivar step: which step of the simulation it is.
     @ivar settled: ids that were confirmed, by account, and since which step that is known.
     @ivar shown: ids that a client has had, by account, and since when.
+    @ivar time: what the server's clock says, in milliseconds.
+    @ivar latest: the latest time that it has shown to the server that runs now.
+    @ivar patience: until then it may try again what there was no room for on the disk.
+    @ivar highest: the latest time that it has ever shown.
+    @ivar keeping: what the operator of that server has decided.
     """
 
     def __init__(self, books: Books, disk: Disk) -> None:
@@ -107,6 +61,30 @@ class Model:
         self.settled: dict[tuple[int, int], int] = {}
         self.shown: dict[tuple[int, int], int] = {}
         self.conversations: list[Conversation] = []
+        self.time = self.latest = self.highest = self.patience = 0
+        self.keeping = Keeping()
+        self._waiting: Counter[int] = Counter()
+        self._set_back = 0
+
+    @property
+    def moment(self) -> tuple[int, int]:
+        """What the server's clock says, and how often it was set back."""
+        return self.time, self._set_back
+
+    def starts(self, time: int, keeping: Keeping) -> None:
+        """A server has started."""
+        self.time = self.latest = self.patience = time
+        self.highest = max(self.highest, time)
+        for claims in self.names.values():
+            claims.pending.clear()
+        self.keeping = keeping
+
+    def clock(self, time: int) -> None:
+        """The server's clock has gone on, or was set."""
+        before, self.time = self.time, time
+        self.latest = max(self.latest, time)
+        self.highest = max(self.highest, time)
+        self._set_back += time < before
 
     def claims(self, name: str) -> Claims:
         """What was asked for under this name."""
@@ -143,23 +121,45 @@ class Model:
 
     def look(self) -> None:
         """See what is on disk; every change must have been asked for, and be lawful."""
-        for change in self.books.look(self.step):
+        if self.disk.refused:
+            self.disk.refused = False
+            self.patience = max(self.patience, self.time + RETRY)
+        changes = self.books.look(self.step)
+        crowds = Crowds(self._waiting, changes)
+        for change in changes:
             if change.before is None:
-                self._entered(change)
+                self._entered(change, crowds)
+            elif change.now.state == FOLDED:
+                self._folded(change, change.before)
             else:
                 self._moved(change, change.before)
+        if changes:
+            self._waiting = Counter(
+                row.now.recipient for row in self.books.rows.values() if row.now.state == WAITING
+            )
+            self._add_up_runs()
         for account in self.books.accounts.values():
             if account.now in (LEAVING, DELETED) and not self.claims(account.name).leaving:
                 raise Violation(f"account {account.name} was deleted, but nobody asked for that")
 
-    def _entered(self, change: Change) -> None:
+    def known(self, send: Send, sender: int) -> Optional[int]:
+        """The id under which the ledger knows this message of this account."""
+        for id in send.ids:
+            row = self.books.rows[id]
+            if row.sender == sender and not row.folded:
+                return id
+        return None
+
+    def _entered(self, change: Change, crowds: Crowds) -> None:
         row = change.row
         name = self.books.name(row.sender)
+        if ACTIVE not in during(self.books.accounts[row.sender].history, self.step):
+            raise Violation(f"message {row.id} was accepted from {name}, who is gone")
         send = self.sends.get(row.body) if row.body is not None else self._vanished(change)
         if send is None or send.said == 0:
             raise Violation(f"message {row.id} was sent by nobody")
-        if send.id is not None and self.books.rows[send.id].sender == row.sender:
-            raise Violation(f"message {row.id} is a copy of message {send.id}")
+        if (first := self.known(send, row.sender)) is not None:
+            raise Violation(f"message {row.id} is a copy of message {first}")
         if row.body is None:
             row.body, row.subject = send.body, send.subject
         if (send.sender, send.subject, send.ref, send.receipt) != (
@@ -170,29 +170,34 @@ class Model:
         ):
             raise Violation(f"message {row.id} is not as {name} has sent it")
         for rival in self.rivals(send):
-            if rival.id is not None and self.books.rows[rival.id].sender == row.sender:
-                raise Violation(f"message {row.id} has the ref of message {rival.id}")
-        if send.said == send.refused:
+            if (first := self.known(rival, row.sender)) is not None:
+                raise Violation(f"message {row.id} has the ref of message {first}")
+        send.ids.append(row.id)
+        if send.overdrawn:
             raise Violation(f"message {row.id} was accepted, but its sender was told that it was refused")
-        send.id = row.id
-        self._addressed(change, send)
+        self._addressed(change, send, crowds)
+        crowds.enter(change.now.recipient)
 
     def _vanished(self, change: Change) -> Optional[Send]:
         """Which message it was that was entered and removed or recalled in one transaction."""
-        row = change.row
+        row, now = change.row, change.now
         name = self.books.name(row.sender)
+        addressee = self.books.name(now.recipient) if now.code is None else now.addressee
         candidates = [
             send
             for send in self.sends.values()
             if (send.sender, send.ref, send.receipt) == (name, row.ref, bool(row.receipt))
-            and send.id is None
+            and addressee in (send.recipient, prepared(send.recipient))
+            and self.known(send, row.sender) is None
             and send.said > send.refused
         ]
+        # What somebody waits to hear of, rather than what was lost on its way.
+        candidates.sort(key=lambda send: not any(each.waits_for(send) for each in self.conversations))
         return candidates[0] if candidates else None
 
-    def _addressed(self, change: Change, send: Send) -> None:
+    def _addressed(self, change: Change, send: Send, crowds: Crowds) -> None:
         """Is a new message in the right mailbox?"""
-        row, now = change.row, change.now
+        row, now, limit = change.row, change.now, self.keeping.limit
         wanted = prepared(send.recipient)
         there = [each for each in self.books.named(wanted) if ACTIVE in during(each.history, self.step)]
         always = [each for each in there if during(each.history, self.step) == [ACTIVE]]
@@ -201,13 +206,21 @@ class Model:
         if now.code is None:
             if now.recipient not in [each.id for each in there]:
                 raise Violation(f"message {row.id} to {wanted} is in the mailbox of account {now.recipient}")
+            if limit and crowds.least(now.recipient) >= limit:
+                raise Violation(f"message {row.id} is in the mailbox of {wanted}, which was full")
+            return
+        if now.recipient != row.sender:
+            raise Violation(f"message {row.id} was returned to account {now.recipient}")
+        if now.code == "mailbox-full":
+            if not limit or not any(crowds.most(each.id) >= limit for each in there):
+                raise Violation(f"message {row.id} was returned, but there was room for {wanted}")
         elif always:
             raise Violation(f"message {row.id} was returned, but {wanted} exists")
-        elif now.code not in ("unknown-recipient", "account-deleted") or now.recipient != row.sender:
+        elif now.code not in ("unknown-recipient", "account-deleted"):
             raise Violation(f"message {row.id} was returned wrongly: {now}")
         elif now.code == "account-deleted" and not self.books.named(wanted):
             raise Violation(f"message {row.id}: there was no account {wanted} that could have been deleted")
-        elif now.addressee != send.recipient and now.addressee != wanted:
+        if now.addressee != send.recipient and now.addressee != wanted:
             raise Violation(f"message {row.id} was meant for {send.recipient!r}, not {now.addressee!r}")
 
     def _moved(self, change: Change, before: Standing) -> None:
@@ -238,7 +251,8 @@ class Model:
             self._need(
                 row.id in self.claims(sender.name).deleted, change, f"{sender.name} did not ask for that"
             )
-        elif before.state == WAITING and now.state in (WAITING, DEAD) and owner.now in (LEAVING, DELETED):
+            row.settled = self.time
+        elif before.state == WAITING and now.state in (WAITING, DEAD):
             self._turned_round(change, before, owner, sender)
         else:
             raise Violation(f"message {row.id} went from {before} to {now}")
@@ -246,8 +260,14 @@ class Model:
     def _turned_round(self, change: Change, before: Standing, owner: Account, sender: Account) -> None:
         now = change.now
         code, addressee = before.code, before.addressee
+        expired = code is None and now.code == "expired"
+        if expired:
+            self._need(self._old(change.row.time, self.keeping.expire), change, "it is not old enough")
+            self._need(sender is not owner, change, "it is with its sender")
+        else:
+            self._need(owner.now in (LEAVING, DELETED), change, f"{owner.name} is there")
         if code is None:
-            code, addressee = "account-deleted", owner.name
+            code, addressee = "expired" if expired else "account-deleted", owner.name
         self._need(now[1:] == (sender.id, code, addressee), change, "it did not go to its sender")
         if now.state == DEAD:
             self._need(
@@ -265,9 +285,36 @@ class Model:
         if before.state != WAITING:
             return
         self.settled[before.recipient, row.id] = self.step
+        row.settled = self.time
         if row.receipt and before.code is None:
             for conversation in self.conversations:
                 conversation.owe_notice(row.sender, row.id)
+
+    def _folded(self, change: Change, before: Standing) -> None:
+        """A message is forgotten: only what is in no mailbox any more, and that not too early."""
+        row = change.row
+        if before.state == WAITING or before.state == DELIVERED:
+            # It went on in the transaction that folded it.
+            owner = self.books.accounts[before.recipient]
+            removed = row.id in self.claims(owner.name).deleted or owner.now in (LEAVING, DELETED)
+            between = before._replace(state=REMOVED if removed else RECALLED)
+            folded, row.history[-1] = row.history[-1], (self.step, between)
+            self._moved(Change(row, before, between), before)
+            row.history.append(folded)
+            before = between
+        self._need(before.state in (REMOVED, RECALLED), change, "it must be kept")
+        self._need(self._old(row.settled, self.keeping.fold), change, "it is not old enough")
+
+    def _old(self, since: int, age: int) -> bool:
+        """Whether something that happened then has that age, or had it before the clock was set back."""
+        return bool(age) and self.latest - since > age
+
+    def _add_up_runs(self) -> None:
+        """What each run says of the fates of its messages is what became of them."""
+        for run in self.books.runs:
+            fates = Counter(self.books.rows[id].counted for id in range(run.first, run.last + 1))
+            if (fates["removed"], fates["returned"], fates["recalled"]) != run[2:5]:
+                raise Violation(f"the folded run {run} should say {dict(fates)}")
 
     def _need(self, condition: bool, change: Change, words: str) -> None:
         if not condition:

@@ -6,6 +6,7 @@ from random import Random
 from typing import Sequence, TypeVar
 
 from tests.simulation import storage
+from tests.simulation.keeping import HOUR, MINUTE, SECOND, Keeping, drawn
 
 T = TypeVar("T")
 
@@ -15,7 +16,15 @@ KINDS = ("json", "der", "telnet", "nc", "library")
 
 
 class Plan:
-    """The weights of one world."""
+    """The weights of one world.
+
+    @ivar tokens: there are some who log in with tokens; for C{token_life} milliseconds.
+    @ivar ages: it has an operator who sets limits, and so much time may pass that they are met.
+    """
+
+    ages = False
+    tokens = False
+    token_life = 30 * 24 * HOUR
 
     def __init__(self, random: Random) -> None:
         self.names = NAMES[: random.randint(2, 8)]
@@ -69,6 +78,29 @@ class Plan:
             "nonsense": random.choice([0, 0.5]),
             "garbage": random.choice([0, 0, 0.2]),
         }
+
+    def age(self, random: Random) -> None:
+        """Let this be a world in which the operator sets limits."""
+        self.ages = True
+        self._random = random
+        self._keeping = drawn(random)
+        self.events |= {"age": random.choice([1, 3]), "time": self.events["time"] + 2, "calm": 4}
+        self.deeds["delete"] = random.choice([2, 6, 10])
+
+    def carry_tokens(self, random: Random) -> None:
+        """Let this be a world in which tokens are used."""
+        self.tokens = True
+        self.token_life = random.choice([30 * 24 * HOUR, HOUR, MINUTE, 20 * SECOND])
+        self.deeds |= {"token": random.choice([1, 4]), "logout": random.choice([0.3, 2.5])}
+        self.deeds["change-password"] = random.choice([0.3, 1.5])
+
+    def keeping(self) -> Keeping:
+        """What the operator has decided when the server starts: mostly what it was before."""
+        if not self.ages:
+            return Keeping()
+        if self._random.random() < 0.2:
+            self._keeping = drawn(self._random)
+        return self._keeping
 
 
 def weighted(random: Random, weights: dict[T, float]) -> T:

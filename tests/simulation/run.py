@@ -19,7 +19,7 @@ from tests.simulation.books import Violation
 from tests.simulation.library import AppError
 from tests.simulation.storage import CheapBcrypt, InjectedError
 from tests.simulation.story import Story
-from tests.simulation.world import World
+from tests.simulation.world import EDITION, World
 
 
 class Failure(Exception):
@@ -70,6 +70,15 @@ _LOW = {
     "chat.store.messages.PAGE_MESSAGES": 3,
     "chat.store.messages.PAGE_BYTES": 400,
     "chat.store.messages.TURNED_AT_ONCE": 2,
+    "chat.store.messages.AGED_AT_ONCE": 3,
+    "chat.store.messages.LOOKED_THROUGH": 2,
+    "chat.store.stretches.STRETCH": 4,
+    "chat.store.stretches._REMEMBERED": 3,
+    "chat.admin.books.STRETCH": 4,
+    "chat.store.folding.FOLDED_AT_ONCE": 2,
+    "chat.store.tokens.MOST": 3,
+    "chat.store.retention.FIRST": 5.0,
+    "chat.store.retention.EVERY": 20.0,
     "chat.store.commit.LARGEST_GROUP": 3,
     "chat.session.SENDS_UNDER_WAY": 4,
     "chat.session.BYTES_UNDER_WAY": 2000,
@@ -78,26 +87,32 @@ _LOW = {
 
 
 @contextmanager
-def _fakes(random: Random) -> Iterator[None]:
+def _fakes(seed: int) -> Iterator[None]:
     """In place of what is slow, and of what is not drawn from the seed."""
+    random, more = Random(seed), Random(f"tokens of seed {seed}")
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(passwords, "bcrypt", CheapBcrypt))
         token = stack.enter_context(mock.patch("chat.client.client.token_hex"))
         token.side_effect = lambda size: f"{random.getrandbits(8 * size):032x}"
+        secrets = stack.enter_context(mock.patch("chat.accounts.secrets"))
+        secrets.token_urlsafe.side_effect = lambda size: f"{more.getrandbits(8 * size):064x}"
         if random.random() < 0.5:
             for name, limit in _LOW.items():
                 stack.enter_context(mock.patch(name, limit))
         yield
 
 
-def simulate(seed: int, steps: int, log: Optional[Callable[[str], object]] = None) -> None:
+def simulate(
+    seed: int, steps: int, log: Optional[Callable[[str], object]] = None, edition: int = EDITION
+) -> None:
     """Run the world of this seed for so many steps, then to its end.
 
+    @param edition: see L{EDITION}.
     @raise Failure: a promise was broken.
     """
     world: Optional[World] = None
-    with _folder() as folder, _fakes(Random(seed)), _watching(lambda: world):
-        world = Story(seed, folder / "data", log)
+    with _folder() as folder, _fakes(seed), _watching(lambda: world):
+        world = Story(seed, folder / "data", log, edition)
         try:
             world.run(steps)
         except Exception as error:
@@ -106,17 +121,17 @@ def simulate(seed: int, steps: int, log: Optional[Callable[[str], object]] = Non
             world.close()
 
 
-def shortest(seed: int, step: int) -> tuple[int, Failure]:
+def shortest(seed: int, step: int, edition: int = EDITION) -> tuple[int, Failure]:
     """The smallest number of steps found with which this seed fails, and how it fails then.
 
     @param step: the step in which a longer run was found to fail.
     """
     passes, fails = 0, step
-    failure = _fails(seed, step)
+    failure = _fails(seed, step, edition)
     assert failure is not None, "it fails only sometimes"
     while fails - passes > 1:
         middle = (passes + fails) // 2
-        found = _fails(seed, middle)
+        found = _fails(seed, middle, edition)
         if found is None:
             passes = middle
         else:
@@ -124,9 +139,9 @@ def shortest(seed: int, step: int) -> tuple[int, Failure]:
     return fails, failure
 
 
-def _fails(seed: int, steps: int) -> Optional[Failure]:
+def _fails(seed: int, steps: int, edition: int) -> Optional[Failure]:
     try:
-        simulate(seed, steps)
+        simulate(seed, steps, edition=edition)
     except Failure as failure:
         return failure
     return None

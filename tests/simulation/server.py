@@ -16,10 +16,12 @@ from chat.ports import Peer
 from chat.protocol import ChatFactory, ChatProtocol
 from chat.session import Session
 from chat.store import Store
+from chat.store.retention import Retention
 from chat.wire import Codec
 from chat.wire.text import TextTranslator
 from chat.wire.translator import FrameTranslator
 from tests.network import open_data
+from tests.simulation.keeping import Keeping
 from tests.simulation.net import Link
 from tests.simulation.storage import Crash, Disk, FaultyPool, Hashing
 
@@ -58,7 +60,9 @@ class Server:
     @ivar gone: it has stopped, or crashed.
     """
 
-    def __init__(self, data: Path, clock: Clock, disk: Disk, rounds: int) -> None:
+    def __init__(
+        self, data: Path, clock: Clock, disk: Disk, rounds: int, keeping: Keeping, token_life: int
+    ) -> None:
         """Start on this data directory.
 
         @raise NotStarted: it cannot.
@@ -72,6 +76,8 @@ class Server:
         self._data = data
         self._disk = disk
         self._rounds = rounds
+        self._keeping = keeping
+        self._token_life = token_life
         self.held = open_data(data)
         try:
             self._finish()
@@ -96,6 +102,10 @@ class Server:
             "der": self._door(lambda: FrameTranslator(Codec.DER)),
             "text": self._door(TextTranslator),
         }
+        self._retention = Retention(
+            self.store, clock, self._now, mailroom.returned, expire=keeping.expire, fold=keeping.fold
+        )
+        self._retention.start()
 
     def connect(self, link: Link) -> None:
         """A client has connected."""
@@ -154,6 +164,8 @@ class Server:
             in_thread=self.hashing,
             rounds=self._rounds,
             room=lambda *needed: not self._disk.scarce,
+            limit=self._keeping.limit,
+            tokens=self._token_life,
         )
 
     def _door(self, translator: Callable[[], Any]) -> ChatFactory:
@@ -173,6 +185,7 @@ class Server:
         await closed
         if grace.active():
             grace.cancel()
+        self._retention.stop()
         await self.store.close()
         self.gone = True
         for link in self.links:

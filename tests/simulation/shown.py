@@ -22,9 +22,14 @@ PROMPTS = {
     "Username: ": "username",
     "Password: ": "password",
     "New password: ": "new-password",
+    "Token: ": "password",
     "Again: ": "",
     "Subject: ": "",
 }
+
+
+def _time(text: str) -> str:
+    return f"{text[:10]}T{text[11:19]}.000Z"
 
 
 def _numbers(text: str) -> list[int]:
@@ -97,6 +102,11 @@ _LINES: tuple[tuple[str, Callable[[re.Match[str]], Optional[Said]]], ...] = (
     (rf"(Inbox|Sent) (\d+)(?:,? .*), {_DATE}, ({_STATE})(?:, subject: .*)?", _entry),
     (r"There is more: .*", lambda found: {"keyword": "more"}),
     (r"Your account is deleted\.", lambda found: {"keyword": "account-deleted"}),
+    (
+        rf"Token, until ({_DATE}): (\S+)",
+        lambda found: {"keyword": "token-issued", "value": found[2], "expires": _time(found[1])},
+    ),
+    (r"You are logged out\.", lambda found: {"keyword": "logged-out"}),
     (r"Your password is changed\.", lambda found: {"keyword": "password-changed"}),
     (r"The server is there\.", lambda found: {"keyword": "pong"}),
     (r"Goodbye\.", lambda found: {"keyword": "bye"}),
@@ -105,7 +115,7 @@ _LINES: tuple[tuple[str, Callable[[re.Match[str]], Optional[Said]]], ...] = (
     (
         r"(?:This name is free|What you type now goes|A message to|Now its lines|First your present"
         r"|Receipts are|Your password deletes|Your inbox is empty|You have sent nothing|Nothing after message"
-        r"|Messages that|Not sent: nobody is chosen|The two were not the same).*",
+        r"|Whoever has it can log in|Messages that|Not sent: nobody is chosen|The two were not the same).*",
         lambda found: None,
     ),
     (r"", lambda found: None),

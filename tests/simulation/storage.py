@@ -42,6 +42,7 @@ class Disk:
     @ivar scarce: there is so little room that nothing new should be taken in.
     @ivar touched: a transaction has run; whoever looks at the files clears this.
     @ivar was_full: one of both has been so.
+    @ivar refused: there was no room for a transaction; whoever takes note of that clears this.
     @ivar was_broken: there was an I/O error.
     @ivar fates: how often each fault comes, by its name; the rest is L{FINE}.
     """
@@ -51,6 +52,7 @@ class Disk:
         self.full = False
         self.scarce = False
         self.was_full = False
+        self.refused = False
         self.touched = True
         self.was_broken = False
         self.fates: dict[str, float] = {}
@@ -182,7 +184,7 @@ class FaultyPool(DirectPool):
         if what == IO_ERROR:
             self.disk.was_broken = True
         else:
-            self.disk.was_full = True
+            self.disk.was_full = self.disk.refused = True
         raise InjectedError(what)
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from chat.admin.audit import audit
+from chat.store import retention
 from tests.simulation.actors import Program
-from tests.simulation.books import Violation
+from tests.simulation.books import RECALLED, REMOVED, WAITING, Violation
 from tests.simulation.world import World
+
+#: More seconds than this with something due in each are a fault.
+RESTLESS = 1000
 
 #: Enough seconds for a server to stop.
 GRACE_AND_MORE = 6.0
@@ -65,6 +69,7 @@ class Story(World):
             self._calm()
             if all(user.settled and (user.client.stopped or user.client.connected) for user in self.users):
                 break
+        self._grow_old()
         for user in self.users:
             user.check()
         # What an error of the disk has left half done, the next start completes.
@@ -73,6 +78,35 @@ class Story(World):
         self._start()
         self._calm()
         self._collect()
+
+    def _grow_old(self) -> None:
+        """So much time passes that nothing is left of what is to come back, or to be forgotten."""
+        keeping, model = self.model.keeping, self.model
+        if not (keeping.expire or keeping.fold):
+            return
+        self._pass_time(max(keeping.expire, keeping.fold) / 1000 + 1)
+        now = model.time
+        for _ in range(2):
+            # One round may have begun before; there is a pause between two of its transactions.
+            self._pass_time(retention.EVERY)
+            self._calm()
+            self._rest()
+        for row in self.books.rows.values():
+            state, recipient, code, _ = row.now
+            own = code is not None or recipient == row.sender
+            if keeping.expire and state == WAITING and not own and now - row.time > keeping.expire:
+                raise Violation(f"message {row.id} has waited for too long: {row}")
+            if keeping.fold and state in (REMOVED, RECALLED) and now - row.settled > keeping.fold:
+                raise Violation(f"message {row.id} should be folded: {row}")
+
+    def _rest(self) -> None:
+        """Time passes until nothing is due for a second."""
+        for _ in range(RESTLESS):
+            if not self._due(1.0):
+                return
+            self._pass_time(1.0)
+            self._calm()
+        raise Violation("there is always something due")
 
     def _drain_stop(self) -> None:
         for _ in range(4):

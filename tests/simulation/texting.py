@@ -35,6 +35,7 @@ class Person(Actor):
         self._correspondent = ""
         self._receipts = True
         self._chosen: Optional[str] = None  # a new password that was typed once
+        self._token: Optional[str] = None  # to be shown when the password is asked for
         self._commanded = False  # a telnet command was sent
         self._proven = False  # and has arrived
         link.on_write = self._written
@@ -171,7 +172,7 @@ class Person(Actor):
     def act(self, random: Random) -> None:
         """Type something."""
         talk = self.conversation
-        leaving = any(each.kind == "delete-account" for each in talk.asked)
+        leaving = any(each.kind in ("delete-account", "logout") for each in talk.asked)
         if talk.half_closed or talk.over or self._parts is not None or leaving:
             return
         if talk.logged_in:
@@ -179,8 +180,12 @@ class Person(Actor):
         elif talk.asked or talk.prompt_due:
             return
         elif talk.prompt == "username":
+            self._token = self.token(random)
             self.says("login", {"field": "username", "value": self.name})
-            self.type(self.name)
+            self.type(self.name if self._token is None else f"/token {self.name}")
+        elif talk.prompt == "password" and self._token is not None:
+            self.says("login", {"field": "token", "value": self._token})
+            self.type(self._token)
         elif talk.prompt == "password":
             self._password(self.secret(random))
         elif talk.prompt == "new-password":
@@ -218,9 +223,13 @@ class Person(Actor):
         elif deed == "list":
             box, after = random.choice(["inbox", "sent"]), random.choice([0, 0, random.randint(1, 9)])
             self._parted("list", {"box": box, "after": after}, f"/{box} {after}" if after else f"/{box}")
-        elif deed in ("ping", "quit"):
+        elif deed in ("ping", "quit", "token"):
             self.says(deed, {})
             self.type(f"/{deed}")
+        elif deed == "logout":
+            everywhere = random.random() < 0.3
+            self.says(deed, {"all": everywhere})
+            self.type("/logout all" if everywhere else "/logout")
         elif deed == "change-password":
             old, new = self.secret(random), f"secret {random.randint(0, 10**9)}"
             self.says("change-password", {"password": old, "new": new})

@@ -20,6 +20,10 @@ from tests.simulation.plan import Plan, weighted
 from tests.simulation.server import NotStarted, Server
 from tests.simulation.texting import Person
 
+#: Which worlds the seeds make.  A seed that is kept says its edition, as a later one may draw more:
+#: in half of the worlds of edition 2 an operator sets limits, in half of those of edition 3 tokens are used;
+#: the others are the same as in the edition before.
+EDITION = 3
 #: More steps than this without coming to rest are a fault.
 RESTLESS = 100_000
 
@@ -31,9 +35,19 @@ class World:
     @ivar healing: nothing fails any more; the end is near.
     """
 
-    def __init__(self, seed: int, data: Path, log: Optional[Callable[[str], object]]) -> None:
+    def __init__(
+        self, seed: int, data: Path, log: Optional[Callable[[str], object]], edition: int = EDITION
+    ) -> None:
         self.random = Random(seed)
         self.plan = Plan(self.random)
+        if edition > 1:
+            more = Random(f"edition 2, seed {seed}")  # what it draws leaves all else as it was
+            if more.random() < 0.5:
+                self.plan.age(more)
+        if edition > 2:
+            more = Random(f"edition 3, seed {seed}")
+            if more.random() < 0.5:
+                self.plan.carry_tokens(more)
         self._write = log
         self.found: Optional[BaseException] = None
         self.healing = False
@@ -46,10 +60,13 @@ class World:
         self.links: list[Link] = []
         self.actors: list[Actor] = []
         self.disk = storage.Disk(self.random)
-        self.server: Optional[Server] = Server(data, self._new_clock(), self.disk, 4)
+        keeping = self.plan.keeping()
+        life = self.plan.token_life
+        self.server: Optional[Server] = Server(data, self._new_clock(), self.disk, 4, keeping, life)
         self.disk.fates = self.plan.fates
         self.books = Books(data)
         self.model = Model(self.books, self.disk)
+        self.model.starts(self._now(), keeping)
         self.users = [
             LibraryUser(self, name, self.random)
             for name, kinds in self.plan.kinds.items()
@@ -174,6 +191,10 @@ class World:
         """Time passes."""
         self._pass_time(self.random.choice([0.01, 0.1, 0.1, 1, 1, 5, 5, 20, 20, 65]))
 
+    def _age(self) -> None:
+        """Much time passes."""
+        self._pass_time(self.random.choice([30, 200, 700, 700, 3 * 3600]))
+
     def _jump(self) -> None:
         """A clock is set: the server's, or all others."""
         hours = self.random.choice([-2.0, -0.1, -0.001, 0.1, 2.0, 50.0])
@@ -184,6 +205,7 @@ class World:
             self._server_time += hours * 3600
             if self.server is not None:
                 _set(self.server.clock, hours * 3600)
+            self.model.clock(self._now())
         else:
             self.client_time += hours * 3600
             for user in self.users:
@@ -244,9 +266,12 @@ class World:
         if self.server is not None and not self.server.gone:
             return
         self.server = None
+        rounds, keeping = self.random.choice([4, 4, 4, 5]), self.plan.keeping()
         try:
-            self.server = Server(self._data, self._new_clock(), self.disk, self.random.choice([4, 4, 4, 5]))
-            self.log("the server starts")
+            life = self.plan.token_life
+            self.server = Server(self._data, self._new_clock(), self.disk, rounds, keeping, life)
+            self.model.starts(self._now(), keeping)
+            self.log(f"the server starts{f', {keeping}' if any(keeping) else ''}")
         except (NotStarted, storage.Crash) as error:
             self.log(f"the server cannot start: {type(error).__name__}")
 
@@ -304,6 +329,7 @@ class World:
         due = self._due(seconds)
         for clock in self._clocks():
             clock.advance(seconds)
+        self.model.clock(self._now())
         self._sweep()
         return due
 
@@ -326,6 +352,9 @@ class World:
         self.links = [link for link in self.links if not link.over or link.can()]
         self.actors = [actor for actor in self.actors if actor.link.client_open]
         self.model.conversations = [each for each in self.model.conversations if not each.over]
+
+    def _now(self) -> int:
+        return int(self._server_time * 1000)
 
     def _new_clock(self) -> Clock:
         clock = Clock()
