@@ -189,7 +189,7 @@ class Model:
             if (send.sender, send.ref, send.receipt) == (name, row.ref, bool(row.receipt))
             and addressee in (send.recipient, prepared(send.recipient))
             and self.known(send, row.sender) is None
-            and send.said > send.refused
+            and send.said - send.refused > len(send.ids)
         ]
         # What somebody waits to hear of, rather than what was lost on its way.
         candidates.sort(key=lambda send: not any(each.waits_for(send) for each in self.conversations))
