@@ -12,16 +12,19 @@ from twisted.internet.base import DelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chat.messages import Frame, Incoming, List, Login, Message, Read, Version, Welcome
+from chat.errors import BadFrame, ChatError, MalformedFrame
+from chat.messages import Frame, Incoming, List, Listing, Login, Message, Ping, Read, Version, Welcome
 from chat.protocol import INPUT_BYTES, ChatProtocol
-from chat.wire import json, serialize
+from chat.wire import deserialize, json, serialize
+from chat.wire.telnet import TelnetLines
 from chat.wire.text import TextTranslator
+from chat.wire.text_shown import Shown
 from chat.wire.text_words import visible
 from chat.wire.translator import FRAMES_AT_ONCE
 from tests.fuzz import targets
-from tests.fuzz.__main__ import TARGETS, attempt, campaign, kept, main
+from tests.fuzz.__main__ import CORPUS, TARGETS, attempt, campaign, kept, main, read
 from tests.fuzz.mutation import MAKERS
-from tests.fuzz.targets import CPU, Fault, check_memory, check_time
+from tests.fuzz.targets import CPU, TIME, Fault, check_memory, check_time
 from tests.network import START, Network, Talker, Wire, keywords, password
 
 #: For each target; a minute in sum where the whole of the tests is run.
@@ -62,14 +65,45 @@ class CampaignTests(SynchronousTestCase):
         self.assertGreater(tally.inputs, 50)
 
     def test_corpus(self) -> None:
-        """What once found something finds nothing any more."""
+        """What once found something finds nothing any more, in any target."""
         directory = Path(self.mktemp())
         directory.mkdir()
         for name, make in TARGETS.items():
+            found = kept(name)
+            self.assertGreater(len(found), 3, f"no corpus for {name}")
             target = make(directory)
-            for path in kept(name):
-                self.assertEqual(attempt(target, path.read_bytes(), True)[2], None, path.name)
-            target.close()
+            self.addCleanup(target.close)
+            for path in found:
+                self.assertEqual(attempt(target, read(path), True)[2], None, path.name)
+
+    def test_corpus_frames(self) -> None:
+        """Frames that a decoder once took for something else are what they are."""
+        for name, expected in (
+            ("json-duplicate-keyword", Ping),
+            ("json-null-field", Message),
+            ("json-null-in-a-listing", Listing),
+            ("json-no-moment", Message),
+            ("json-nul", Login),
+            ("der-nul", Login),
+            ("json-huge-number", BadFrame),
+            ("json-lone-surrogate", MalformedFrame),
+            ("json-not-utf8-where-skipped", MalformedFrame),
+            ("json-deep.gz", MalformedFrame),
+            ("der-deep.gz", MalformedFrame),
+            ("der-huge-tag", MalformedFrame),
+        ):
+            try:
+                frame: object = deserialize(read(CORPUS / name), name.partition("-")[0])
+            except ChatError as error:
+                frame = error
+            self.assertIsInstance(frame, expected, name)
+
+    def test_corpus_told(self) -> None:
+        """Each file of the corpus is small, and its README tells what it did."""
+        told = (CORPUS / "README.rst").read_text()
+        for path in CORPUS.glob("*-*"):
+            self.assertLess(path.stat().st_size, 10_000, path.name)
+            self.assertIn(f"``{path.name}``", told)
 
 
 class FinderTests(SynchronousTestCase):
@@ -253,12 +287,41 @@ class CheapTests(SynchronousTestCase):
         """Blank lines are used up together, and still confirm what was shown before them."""
         for blank in (b"\n", b"\r\n", b"\r\0"):
             door = self.door()
-            shown = Message(id=7, sender="bob", recipient="alice", time="2026-11-22T21:07:00.123Z", body="x")
+            shown = Message(id=7, sender="bob", recipient="alice", time=TIME, body="x")
             door.render([shown])
             door.feed(blank * 20000)
             (received,) = door.take(524288)
             self.assertEqual(received.ids, [7])  # type: ignore[union-attr]
             self.assertEqual(door.buffered, 0)
+
+    def test_thrown_away(self) -> None:
+        """To be told again and again that the client throws away what it is sent costs no more each time."""
+        door = self.door(b"\xff\xf1")
+        for number in range(10_000):
+            shown = Message(id=number + 1, sender="bob", recipient="alice", time=TIME, body="x")
+            door.render([shown])
+        door.feed(b"\xff\xfd\x06")
+        door.take(524288)
+
+        def step() -> None:
+            door.feed(b"\xff\xfd\x06" * 300)
+            self.assertEqual(len(door.take(524288)), 1)
+
+        self.assertQuick(step)
+
+    def test_marks_of_what_was_thrown_away(self) -> None:
+        """Their answers confirm nothing; the answer after them confirms what was shown after them."""
+        lines = TelnetLines()
+        lines.telnet = lines.spoke = True
+        shown = Shown(lines)
+        for number in (1, 2):
+            shown.add(number)
+            shown.end_batch()
+        shown.flushed()
+        self.assertEqual(shown.take_lost(9), [1, 2])
+        shown.add(3)
+        shown.end_batch()
+        self.assertEqual([shown.mark_answered() for _ in range(4)], [[], [], [3], []])
 
     def assertQuick(self, step: Callable[[], object]) -> None:
         """It takes no longer than a frame may."""
@@ -272,7 +335,7 @@ class CheapTests(SynchronousTestCase):
     def test_escapes(self) -> None:
         """A body that is all control characters, or all line ends, is shown as quickly as any."""
         for body in ("\x1b" * 65536, "\n" * 65536, "\\" * 65536, "\U000e0001" * 16384, "\u20ac\x00" * 16384):
-            shown = Message(id=7, sender="bob", recipient="alice", time="2026-11-22T21:07:00.123Z", body=body)
+            shown = Message(id=7, sender="bob", recipient="alice", time=TIME, body=body)
             door = self.door()
             self.assertQuick(lambda door=door, shown=shown: door.render([shown]))  # type: ignore[misc]
             self.assertQuick(lambda body=body: visible(body))  # type: ignore[misc]

@@ -18,14 +18,18 @@ from chat.wire.telnet import DO, IAC, TIMING_MARK, TelnetLines
 
 
 class _Batch:
-    """Messages shown together; C{fed}: how many bytes had arrived before."""
+    """Messages shown together.
 
-    __slots__ = ("fed", "ids", "marked")
+    @ivar fed: how many bytes had arrived before.
+    @ivar marks: how many marks that the client has not answered yet are behind them.
+    """
 
-    def __init__(self, fed: int, ids: list[int], marked: bool) -> None:
+    __slots__ = ("fed", "ids", "marks")
+
+    def __init__(self, fed: int, ids: list[int], marks: int) -> None:
         self.fed = fed
         self.ids = ids
-        self.marked = marked
+        self.marks = marks
 
 
 class Shown:
@@ -58,14 +62,17 @@ class Shown:
     def mark_answered(self) -> list[int]:
         """The client has answered the oldest mark: the ids that this confirms."""
         batches = self._batches
-        if not any(batch.marked for batch in batches):
+        if not any(batch.marks for batch in batches):
             return []
         ids: list[int] = []
-        marked = False
-        while not marked:
-            batch = batches.popleft()
-            ids += batch.ids
-            marked = batch.marked
+        while not batches[0].marks:
+            ids += batches.popleft().ids
+        oldest = batches[0]
+        ids += oldest.ids
+        oldest.ids = []
+        oldest.marks -= 1
+        if not oldest.marks:
+            batches.popleft()
         return ids
 
     def line_typed(self) -> list[int]:
@@ -77,16 +84,19 @@ class Shown:
             if batch.fed < self._lines.position:
                 ids += batch.ids
                 batch.ids = []
-                self._deaf = self._deaf or batch.marked
-        while self._batches and not self._batches[0].ids and not self._batches[0].marked:
+                self._deaf = self._deaf or batch.marks > 0
+        while self._batches and not self._batches[0].ids and not self._batches[0].marks:
             self._batches.popleft()
         return ids
 
     def flushed(self) -> None:
         """The client has thrown away what it was sent before this."""
-        for batch in self._batches:
+        batches = self._batches
+        for batch in batches:
             self.lost += batch.ids
-            batch.ids = []
+        if batches:  # of all these, only the marks are still to be answered
+            marks = sum([batch.marks for batch in batches])
+            self._batches = deque([_Batch(batches[0].fed, [], marks)] if marks else [])
         self.lost += self._ids
         self._ids = []
 

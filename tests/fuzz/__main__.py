@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import hashlib
 import sys
 import tempfile
@@ -26,6 +27,8 @@ from tests.fuzz.targets import (
 CORPUS = Path(__file__).parent / "corpus"
 #: One input in so many has its memory measured, and each that is long.
 MEMORY_EACH = 100
+#: So many bytes of what finds something are printed.
+SHOWN = 500
 
 TARGETS: dict[str, Callable[[Path], Target]] = {
     "json": lambda directory: DecoderTarget("json"),
@@ -87,6 +90,11 @@ def kept(name: str) -> list[Path]:
     return sorted(CORPUS.glob(f"{name}-*"))
 
 
+def read(path: Path) -> bytes:
+    """An input of the corpus; a long one is compressed."""
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
 def main(arguments: Sequence[str]) -> int:
     """Exit status 0: nothing found; 1: something; 2: wrong usage."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Feed a decoder hostile bytes.")
@@ -109,7 +117,7 @@ def main(arguments: Sequence[str]) -> int:
         tally = campaign(target, options.seed, options.inputs, seconds)
         target.close()
     for wire, wrong in tally.found.items():
-        print(f"{wire!r}\n{wrong}")
+        print(f"{wire[:SHOWN]!r}{'...' if len(wire) > SHOWN else ''} ({len(wire)} bytes)\n{wrong}")
         if options.keep is not None:
             (options.keep / f"{options.target}-{hashlib.sha256(wire).hexdigest()[:12]}").write_bytes(wire)
     print(

@@ -50,6 +50,7 @@ from chat.messages import (
     Version,
     Welcome,
 )
+from chat.session import SENDS_UNDER_WAY
 from chat.store.messages import PAGE_BYTES
 from chat.wire import Codec, deserialize, framing, serialize
 from chat.wire.text import TextTranslator
@@ -59,7 +60,9 @@ from tests.network import Hashing, Network, Wire, password
 
 #: How much CPU time one frame may take, in seconds, and each further one in the same input.
 CPU = 0.050
-CPU_MORE = 0.0005
+CPU_MORE = 0.0001
+#: One that goes through session and store counts as so many that are only decoded.
+STEPS = 5
 #: What has taken so many seconds of CPU time has no end.
 ENDLESS = 10.0
 #: Beyond this a frame is only read, and its memory is always measured.
@@ -69,6 +72,8 @@ TIMES = 3
 SPARE_BYTES = 256 * 1024
 #: The same at the text door, which takes lines apart: each is there as bytes, as text, and in its parts.
 TIMES_IN_TEXT = 6
+#: What a frame takes that is under way, whatever its size: its answer, for instance.
+FRAME_BYTES = 1024
 #: What a number in a list takes, which may be a single digit on the wire.
 ELEMENT_BYTES = 40
 #: What is said to a client costs as much as a frame, each time it comes to so many bytes.
@@ -302,10 +307,12 @@ class SessionTarget:
     def allowed(self, wire: bytes) -> int:
         """See L{Target.allowed}.
 
-        What no input brought is there, too: a page of waiting mail, in each form it takes on its way.
+        What no input brought is there, too: a page of waiting mail, in each form it takes on its way,
+        and what is known of each frame that is under way, of which there is a limit.
         """
+        under_way = min(_frames(_door(wire), wire), SENDS_UNDER_WAY) * FRAME_BYTES
         times = TIMES_IN_TEXT if _door(wire) == "text" else TIMES
-        return times * _size(wire) + _elements(wire) + SPARE_BYTES + 4 * PAGE_BYTES
+        return times * _size(wire) + _elements(wire) + SPARE_BYTES + 4 * PAGE_BYTES + under_way
 
     def make(self, random: Random) -> bytes:
         """A door, whether to log in first, then what is said there."""
@@ -350,7 +357,7 @@ class SessionTarget:
             raise Fault("\n".join(faults))
         if network.doors[door].connections:
             raise Fault("a connection that was lost is still known")
-        return 1 + _frames(door, wire) + heard // HEARD_BYTES
+        return 1 + STEPS * (_frames(door, wire) + heard // HEARD_BYTES)
 
     def close(self) -> None:
         """See L{Target.close}."""
