@@ -22,7 +22,7 @@ from tests.crash.scenarios import SCENARIOS
 from tests.world import World
 
 #: How often the power is cut in each scenario.
-CUTS = 40
+CUTS = 24
 
 
 class _PowerCase(CrashCase):

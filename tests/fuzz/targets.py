@@ -207,7 +207,7 @@ class TextTarget:
     def run(self, wire: bytes) -> int:
         """See L{Target.run}."""
         random = Random(len(wire))
-        count = 1
+        count = 1 + wire.count(b"\n") + wire.count(b"\xff")
         door = TextTranslator()
         door.render([Version(protocol=1, server="chat"), Username()])
         logged_in = random.random() < 0.7
@@ -228,7 +228,7 @@ class TextTarget:
                 door.render([_delivery(random, wire)])
         if door.buffered > 2 * len(wire) + 64:
             raise Fault(f"{door.buffered} bytes are kept of {len(wire)}")
-        return count + wire.count(b"\n") + wire.count(b"\xff")
+        return count
 
     def close(self) -> None:
         """See L{Target.close}."""
