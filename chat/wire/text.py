@@ -68,7 +68,7 @@ from chat.wire.text_login import USERNAME, LoginLines
 from chat.wire.text_paper import Paper
 from chat.wire.text_shown import Shown
 from chat.wire.text_words import NOTHING, Ask, Asked, Octets, Said, visible
-from chat.wire.translator import FRAMES_AT_ONCE, refuse
+from chat.wire.translator import FRAMES_AT_ONCE, REFUSALS_AT_ONCE, refuse
 
 #: What comes of bytes that ask for nothing.
 _NOTHING_TO_SAY = Answer(Octets(octets=b""))
@@ -111,10 +111,16 @@ class TextTranslator:
         """See L{chat.wire.translator.Translator.take}."""
         frames = self._take_letters(limit)
         self._used = len(frames)
-        while max(len(frames), self._used) < FRAMES_AT_ONCE and (frame := self.next(limit)) is not None:
-            frames.append(frame)
+        answered = 0
+        self.more = True
         # Lines that ask for nothing take their time, too.
-        self.more = max(len(frames), self._used) >= FRAMES_AT_ONCE
+        while max(len(frames), self._used) < FRAMES_AT_ONCE and answered < REFUSALS_AT_ONCE:
+            frame = self.next(limit)
+            if frame is None:
+                self.more = False
+                break
+            frames.append(frame)
+            answered += isinstance(frame, Answer)
         return frames
 
     def _take_letters(self, limit: int) -> list[Incoming]:
