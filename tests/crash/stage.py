@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, Protocol, Sequence
+from typing import Any, Callable, Protocol, Sequence
 
 from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.task import Clock
@@ -52,9 +52,19 @@ class Server(World):
         self.store = self._store(pools, self.directory.live)
         self._build(Registration.OPEN)
 
+    def sql(self, statement: str, *arguments: object) -> list[Any]:
+        """Rows of the files as the server sees them, on its own connection.
+
+        There may be two libraries of SQLite in this process, which do not see each other's locks: the
+        other one would take itself for the last that uses the files, and tidy them up meanwhile.
+        """
+        rows: list[Any] = self.result(self._reading.runQuery(statement, arguments))
+        return rows
+
     def _store(self, pools: Pools, live: Callable[[int], bool]) -> Store:
+        self._reading = pools.pool(self.path)
         return Store(
-            pools.pool(self.path),
+            self._reading,
             self.clock,
             live=live,
             now=self.now,
