@@ -255,6 +255,9 @@ _LINES = {
     b"This name is free.": None,
     b"Receipts are off": None,
     b"What you type now goes to ": None,
+    b"Your recovery codes.": None,
+    b"password, each of them ": None,
+    b"  ": None,  # one of them
 }
 _WAITING = re.compile(rb"(\d+) messages? (?:is|are) waiting")
 _GREETING = re.compile(rb".*, protocol 1")

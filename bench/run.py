@@ -54,9 +54,9 @@ def chat_server(data: Path, codec: str, endpoint: str = "tcp:0:interface=127.0.0
 
 
 def chat_arguments(data: Path, codec: str, endpoint: str = "tcp:0:interface=127.0.0.1") -> list[str]:
-    """What twistd is told."""
-    twistd = ["--nodaemon", "--pidfile=", "chat"]
-    return [*twistd, "--data", str(data), f"--{codec}", endpoint, "--bcrypt-rounds", "4"]
+    """What twistd is told; how much a sender may send is counted, as always, and never too much."""
+    twistd = ["--nodaemon", "--pidfile=", "chat", "--data", str(data), f"--{codec}", endpoint]
+    return [*twistd, "--bcrypt-rounds", "4", "--messages-per-second", "1e9", "--bytes-per-second", "1e12"]
 
 
 COMMANDS: dict[str, Callable[[Path, str], list[str]]] = {BARE: bare_loop, CHAT: chat_server}

@@ -84,10 +84,13 @@ CHAT = {
     "chat.protocol:ChatProtocol.dataReceived": DOOR,
     "chat.protocol:ChatProtocol.send": DOOR,
     "chat.protocol:ChatProtocol.resume": DOOR,
+    "chat.outlet:PromptServer.write": WRITES,
+    "chat.outlet:Outlet._send": WRITES,
     "chat.wire.translator:FrameTranslator.feed": DECODING,
     "chat.wire.translator:FrameTranslator.next": DECODING,
     "chat.wire.translator:FrameTranslator.take": DECODING,
-    "chat.wire.translator:FrameTranslator.render": ENCODING,
+    "chat.wire.json:encode_all": ENCODING,
+    "chat.wire.der:encode_all": ENCODING,
     "chat.wire.text:TextTranslator.feed": DECODING,
     "chat.wire.text:TextTranslator.next": DECODING,
     "chat.wire.text:TextTranslator.take": DECODING,
@@ -222,25 +225,45 @@ def wrap_database() -> None:
             known[statement] = next(matches, SQL_REST)
         return known[statement]
 
-    def passed_on(name: str) -> Callable[..., Any]:
-        def run(transaction: Any, statement: str, *args: Any) -> Any:
+    class Clocked:
+        """A cursor with a clock in it."""
+
+        def __init__(self, cursor: Any) -> None:
+            self._cursor = cursor
+
+        def execute(self, statement: str, *args: Any) -> Clocked:
             around = enter(layer(statement))
             try:
-                return getattr(transaction._cursor, name)(statement, *args)
+                self._cursor.execute(statement, *args)
             finally:
                 leave(around)
+            return self
 
-        return run
+        def executemany(self, statement: str, *args: Any) -> Clocked:
+            around = enter(layer(statement))
+            try:
+                self._cursor.executemany(statement, *args)
+            finally:
+                leave(around)
+            return self
+
+        def __iter__(self) -> Any:
+            return iter(self._cursor)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._cursor, name)
+
+    opened = adbapi.Transaction.reopen
+
+    def reopen(transaction: Any) -> None:
+        opened(transaction)  # type: ignore[no-untyped-call]
+        transaction._cursor = Clocked(transaction._cursor)
 
     def commit(connection: Any) -> None:
         connection._connection.commit()
 
-    for holder, name, function in (
-        (adbapi.Transaction, "execute", passed_on("execute")),
-        (adbapi.Transaction, "executemany", passed_on("executemany")),
-        (adbapi.Connection, "commit", timed(DISK, commit)),
-    ):
-        setattr(holder, name, function)
+    setattr(adbapi.Transaction, "reopen", reopen)  # noqa: B010 - mypy knows that it is a method
+    setattr(adbapi.Connection, "commit", timed(DISK, commit))  # noqa: B010
 
 
 def watch_collection() -> None:

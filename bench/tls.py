@@ -2,7 +2,7 @@
 
     python -m bench.tls
 
-Twisted's C{ssl:} endpoint with a self-signed certificate made for the occasion.  Messages
+The server's own certificate (P-256), and one with an RSA key made for the occasion.  Messages
 as in L{bench.run}; a connection is one client that connects, logs in and hangs up.
 """
 
@@ -20,21 +20,15 @@ from pathlib import Path
 from bench import load
 from bench.run import BARE, CHAT, Figures, Server, chat_server, make_room, started
 
-KEYS = ("ec", "rsa")
 
-
-def certificate(folder: Path, kind: str = "ec") -> tuple[Path, Path]:
-    """A new key, and a certificate that it has signed itself: for TLS, not for trust."""
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A new RSA key, and a certificate that it has signed itself: for TLS, not for trust."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.x509.oid import NameOID
 
-    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-    if kind == "ec":
-        key = ec.generate_private_key(ec.SECP256R1())
-    else:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.timezone.utc)
     signed = (
@@ -47,7 +41,7 @@ def certificate(folder: Path, kind: str = "ec") -> tuple[Path, Path]:
         .not_valid_after(now + datetime.timedelta(days=2))
         .sign(key, hashes.SHA256())
     )
-    private, public = folder / f"{kind}-key.pem", folder / f"{kind}-certificate.pem"
+    private, public = folder / "rsa-key.pem", folder / "rsa-certificate.pem"
     private.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -63,11 +57,10 @@ def certificate(folder: Path, kind: str = "ec") -> tuple[Path, Path]:
 def doors(folder: Path) -> Iterator[tuple[str, list[str], load.Connect, Path]]:
     """Each server's name, its command, how to connect to it, and where its files are."""
     yield CHAT, chat_server(folder / "plain", "json"), load.plain, folder / "plain"
-    for kind in KEYS:
-        private, public = certificate(folder, kind)
-        endpoint = f"ssl:0:interface=127.0.0.1:privateKey={private}:certKey={public}"
+    private, public = certificate(folder)
+    for kind, more in (("ec", []), ("rsa", ["--certificate", str(public), "--key", str(private)])):
         data = folder / f"tls-{kind}"
-        yield f"{CHAT}, TLS ({kind})", chat_server(data, "json", endpoint), load.Encrypted, data
+        yield f"{CHAT}, TLS ({kind})", [*chat_server(data, "json"), "--tls", *more], load.Encrypted, data
 
 
 def measure(folder: Path, options: argparse.Namespace, figures: Figures) -> None:

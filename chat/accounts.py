@@ -1,4 +1,4 @@
-"""The rules of names, passwords, tokens, sign-up and deletion."""
+"""The rules of names, passwords, tokens, codes, sign-up and deletion."""
 
 from __future__ import annotations
 
@@ -12,10 +12,22 @@ from typing import Awaitable, Callable, Iterator, NamedTuple, Protocol, Sequence
 
 from precis_i18n import get_profile
 
+from chat.codes import INVITATION_GROUPS, RECOVERY_CODES, RECOVERY_GROUPS, digest, new_code
 from chat.directory import Directory, Resident
-from chat.errors import Code, FatalError, Refusal, name_reserved
+from chat.errors import (
+    Code,
+    Refusal,
+    account_gone,
+    looks_taken,
+    mixes_scripts,
+    name_reserved,
+    proof_outdated,
+)
+from chat.evenness import Evenness
 from chat.ledger import Account
+from chat.lookalikes import one_script
 from chat.ports import PasswordStore, UserStore
+from chat.throttle import INSIDE, Throttle
 
 NAME_BYTES = 64
 SHORTEST_PASSWORD = 8
@@ -32,7 +44,9 @@ class Registration(str, Enum):
     """Who may sign up."""
 
     OPEN = "open"  # anyone who can reach a door
-    CLOSED = "closed"  # nobody; known and unknown names are answered alike
+    # In the others known and unknown names are answered alike.
+    INVITE = "invite"  # whoever has an invitation
+    CLOSED = "closed"  # nobody
 
 
 class Admission(NamedTuple):
@@ -40,11 +54,20 @@ class Admission(NamedTuple):
 
     @ivar since: how often passwords had been changed before the proof was given.
     @ivar token: the number of the token that was shown instead of the password.
+    @ivar at: when it was given, in milliseconds since 1970-01-01 UTC.
     """
 
     account: Account
     since: int
     token: int | None = None
+    at: int = 0
+
+
+class Recovering(NamedTuple):
+    """Somebody who has shown a recovery code of an account, and may choose a new password."""
+
+    account: Account
+    code: bytes
 
 
 class Issued(NamedTuple):
@@ -135,16 +158,26 @@ class Accounts:
         directory: Directory,
         registration: Registration,
         pause: Callable[[], Awaitable[object]] | None = None,
+        throttle: Throttle | None = None,
+        evenness: Evenness | None = None,
+        now: Callable[[], int] = lambda: 0,
     ) -> None:
         """Serve the sessions of C{directory}.
 
         @param pause: waits a little, for room on the disk; without it, a lack of room is an error.
+        @param throttle: slows guessing down; without it, everybody may guess.
+        @param evenness: when refusals of logins are said; without it, as soon as they are known.
+        @param now: the time in milliseconds since 1970-01-01 UTC; without it, nobody is given a token whose
+            password the operator has ever replaced.
         """
         self._users = users
         self._passwords = passwords
         self._mailroom = mailroom
         self._directory = directory
         self._pause = pause
+        self._throttle = throttle or Throttle(None)
+        self._evenness = evenness or Evenness()
+        self._now = now
         self.registration = registration
         # How often passwords were changed, and the tokens of an account revoked, since the start;
         # and which of these was the account's last.
@@ -153,26 +186,70 @@ class Accounts:
         # Sign-ups that failed when there was no room even to undo them, by name.
         self._left_over: dict[str, Account] = {}
 
-    async def offer(self, name: str) -> bool:
-        """Whether this prepared name, unknown so far, may be signed up now. False: ask for the password.
+    async def invited(self, code: str, network: str | None = None) -> bytes | None:
+        """What L{offer} and L{sign_up} want to see of somebody with this invitation.
 
-        Unless registration is open, every name is asked for its password.
+        Where everybody may sign up that is nothing, and no invitation is looked at or used up.
 
-        @raise chat.errors.Refusal: C{name-reserved}.
+        @param network: see L{chat.origin.Origin.network}.
+        @raise chat.errors.Refusal: C{wrong-invite}; C{slow-down}.
+        """
+        if self.registration is Registration.OPEN:
+            return None
+        invitation = digest(code, INVITATION_GROUPS)
+        good = await self._users.invited(invitation)
+        if not good or self.registration is Registration.CLOSED:
+            self._throttle.failed("", network)
+            raise _wrong_invite()
+        return invitation
+
+    def begin(self) -> float:
+        """An attempt to log in begins; this moment is for L{may_refuse}."""
+        return self._evenness.now()
+
+    async def may_refuse(self, begun: float) -> None:
+        """Wait until a refusal does not tell by its moment whether the name has an account.
+
+        Where sign-up is open that is no secret, and there is no wait.
         """
         if self.registration is not Registration.OPEN:
+            await self._evenness.reached(begun)
+
+    async def offer(self, name: str, invitation: bytes | None = None) -> bool:
+        """Whether this prepared name, unknown so far, may be signed up now. False: ask for the password.
+
+        Unless registration is open, every name is asked for its password, but for who is invited.
+
+        @param invitation: what L{invited} gave.
+        @raise chat.errors.Refusal: C{name-reserved}; C{name-confusable}, it looks like one that is taken,
+            or mixes scripts.
+        """
+        if self.registration is not Registration.OPEN and invitation is None:
             return False
         if await self._users.find(name) is not None:
             return False
         if await self._users.reserved(name):
             raise name_reserved(name)
+        if not one_script(name):
+            raise mixes_scripts()
+        if await self._users.alike(name):
+            raise looks_taken()
         return True
 
-    async def sign_up(self, name: str, password: str) -> Account:
+    async def exists(self, name: str) -> bool:
+        """Whether there is an account of this prepared name; not for strangers to know."""
+        return await self._users.find(name) is not None
+
+    async def sign_up(
+        self, name: str, password: str, codes: Sequence[str] = (), invitation: bytes | None = None
+    ) -> Account:
         """Create an account under this prepared name.
 
+        @param codes: its recovery codes.
+        @param invitation: what L{offer} was asked with; it is used up by this.
         @raise chat.errors.Refusal: C{bad-password}, C{name-taken} (somebody was
-            faster), C{name-reserved}, C{slow-down}, C{storage-full}.
+            faster), C{name-reserved}, C{name-confusable}, C{wrong-invite} (somebody else has used it
+            up), C{slow-down}, C{storage-full}.
         """
         chosen = new_password(password)
         if name in self._left_over:
@@ -180,8 +257,9 @@ class Accounts:
         account = await self._users.join(name)
         try:
             # An account that exists has a password.
-            await self._passwords.set(account.id, chosen)
-            await self._users.activate(account)
+            await self._passwords.set(account.id, chosen, _digests(codes))
+            if not await self._users.activate(account, invitation):
+                raise _wrong_invite()
         except Exception:
             self._left_over[name] = account
             with suppress(Refusal):
@@ -195,40 +273,90 @@ class Accounts:
         await self._users.abandon(account)
         self._left_over.pop(account.name, None)
 
-    async def log_in(self, name: str, password: str) -> Admission:
+    async def log_in(self, name: str, password: str, network: str | None = None) -> Admission:
         """Admit to the account of this prepared name, if this is its password.
 
+        @param network: see L{chat.origin.Origin.network}.
         @raise chat.errors.Refusal: C{wrong-password}, in the same time whether the
             name is known or not; C{slow-down}.
         """
-        since = self._changes
-        account = await self._users.find(name)
-        await self._check(account, password)
-        assert account is not None
-        # Hashing takes a while: the account may have gone meanwhile.
-        if await self._users.find(name) != account:
-            raise _wrong()
-        return Admission(account, since)
+        with self._throttle.attempt(name, network):
+            since, at = self._changes, self._now()
+            account = await self._users.find(name)
+            await self._check(account, password)
+            assert account is not None
+            # Hashing takes a while: the account may have gone meanwhile.
+            if await self._users.find(name) != account:
+                raise _wrong()
+            return Admission(account, since, at=at)
 
-    async def resume(self, name: str, token: str) -> Admission:
+    async def resume(self, name: str, token: str, network: str | None = None) -> Admission:
         """Admit to the account of this prepared name, if this is a token of it that is in force.
 
         It costs no hashing and writes nothing.
 
+        @param network: see L{chat.origin.Origin.network}.
         @raise chat.errors.Refusal: C{wrong-token}, with the same work and in the same
-            words whether the name is known or not.
+            words whether the name is known or not; C{slow-down}.
         """
-        since = self._changes
+        since, at = self._changes, self._now()
         # A lone surrogate, which a token has not, must not matter here.
         grant = await self._passwords.bearer(token.encode(errors="replace"))
         # The name last, and nothing awaited after it: see log_in.
         account = await self._users.find(name)
         if grant is None or account is None or grant.account != account.id:
+            self._throttle.failed(name, network)
             raise Refusal(
                 Code.WRONG_TOKEN,
                 "This token is not, or no longer, one of that account. Log in with the password.",
             )
-        return Admission(account, since, grant.number)
+        self._throttle.entered(name, network)
+        return Admission(account, since, grant.number, at)
+
+    async def recovering(self, name: str, code: str, network: str | None = None) -> Recovering:
+        """Let somebody who has forgotten the password of this prepared name choose another one.
+
+        It costs no hashing and writes nothing.
+
+        @param network: see L{chat.origin.Origin.network}.
+        @raise chat.errors.Refusal: C{wrong-recovery}, with the same work and in the same
+            words whether the name is known or not; C{slow-down}.
+        """
+        account = await self._users.find(name)
+        shown = digest(code, RECOVERY_GROUPS)
+        good = await self._passwords.recoverable(account.id if account else None, shown)
+        if not good or account is None:
+            self._throttle.failed(name, network)
+            raise _wrong_recovery()
+        return Recovering(account, shown)
+
+    async def recover(self, recovering: Recovering, new: str) -> None:
+        """Replace the password, revoke all tokens of the account, and use the code up; in one commit.
+
+        @raise chat.errors.Refusal: C{bad-password}, and the code stays good; C{wrong-recovery}, it was
+            used meanwhile, or the account is gone; C{slow-down}, C{storage-full}.
+        """
+        account, code = recovering
+        chosen = new_password(new)
+        with self._change(account):
+            if not await self._passwords.recover(account.id, code, chosen):
+                raise _wrong_recovery()
+
+    def new_recovery_codes(self) -> list[str]:
+        """Codes that no account has yet."""
+        return [new_code(RECOVERY_GROUPS) for _ in range(RECOVERY_CODES)]
+
+    async def renew_recovery_codes(self, account: Account, password: str) -> list[str]:
+        """New recovery codes for the account, in place of those it has.
+
+        @raise chat.errors.Refusal: C{wrong-password}, C{slow-down}, C{storage-full}.
+        @raise FatalError: C{account-gone}, another session has deleted the account meanwhile.
+        """
+        await self._check_again(account, password)
+        codes = self.new_recovery_codes()
+        if not await self._passwords.renew_codes(account.id, _digests(codes)):
+            raise account_gone()
+        return codes
 
     async def issue(self, admission: Admission) -> Issued:
         """A new token for somebody who was admitted.
@@ -239,15 +367,11 @@ class Accounts:
         """
         account = admission.account.id
         if self._last_change.get(account, 0) > admission.since:
-            raise Refusal(
-                Code.BAD_STATE,
-                "The password was changed, or all tokens were revoked, after this login."
-                " Log in again to be given a token.",
-            )
+            raise proof_outdated()
         value = secrets.token_urlsafe(TOKEN_BYTES)
-        grant = await self._passwords.issue(account, value.encode())
+        grant = await self._passwords.issue(account, value.encode(), admission.at)
         if grant is None:
-            raise _gone()
+            raise account_gone()
         return Issued(value, grant.number, grant.expires)
 
     async def revoke(self, account: Account, numbers: Sequence[int] | None) -> None:
@@ -281,14 +405,28 @@ class Accounts:
         @raise FatalError: C{account-gone}, another session has deleted the account meanwhile.
         """
         chosen = new_password(new)
-        await self._check(account, password)
+        at = self._now()
+        await self._check_again(account, password)
         with self._change(account):
             await self._passwords.set(account.id, chosen)
         since = self._changes
         if await self._users.find(account.name) != account:
             await self._passwords.remove(account.id)
-            raise _gone()
-        return Admission(account, since)
+            raise account_gone()
+        return Admission(account, since, at=at)
+
+    async def block(self, account: Account, name: str, blocked: bool) -> list[str]:
+        """Let what the account of this name sends go back, or be taken again. Who is blocked then.
+
+        @raise chat.errors.Refusal: C{bad-name}, C{unknown-recipient}, C{too-large}, C{bad-frame} (it is
+            the account's own name), C{storage-full}.
+        @raise FatalError: C{account-gone}.
+        """
+        return await self._users.block(account.id, prepare_name(name), blocked)
+
+    async def blocked(self, account: Account) -> list[str]:
+        """Who is blocked."""
+        return await self._users.block(account.id, None, False)
 
     async def delete(self, account: Account, password: str, session: Resident) -> None:
         """Delete the account: its waiting messages turn round, its name becomes reserved.
@@ -300,11 +438,11 @@ class Accounts:
         @raise chat.errors.Refusal: C{wrong-password}, C{slow-down}, C{storage-full}.
         @raise FatalError: C{account-gone}, another session has deleted the account meanwhile.
         """
-        await self._check(account, password)
+        await self._check_again(account, password)
         if not await self._users.leave(account):
             # Another session was faster; or there was no room to complete it, and now there may be.
             await self._finish(account)
-            raise _gone()
+            raise account_gone()
         others: Sequence[Resident] = self._directory.sessions(account.id)
         for other in others:
             if other is not session:
@@ -312,7 +450,11 @@ class Accounts:
         await self._finish(account)
 
     async def finish(self) -> None:
-        """Complete what a crash cut short: deletions, and sign-ups that had no password yet."""
+        """Complete what a crash cut short: deletions, and sign-ups that had no password yet.
+
+        And look at names that nobody looked at so far.
+        """
+        await self._users.compare_names()
         leaving, joining = await self._users.unfinished()
         for account in leaving:
             await self._finish(account)
@@ -338,6 +480,11 @@ class Accounts:
                     raise
                 await self._pause()
 
+    async def _check_again(self, account: Account, password: str) -> None:
+        """The password of who is logged in: whoever found the session open does not know it."""
+        with self._throttle.attempt(account.name, INSIDE):
+            await self._check(account, password)
+
     async def _check(self, account: Account | None, password: str) -> None:
         prepared = prepare_password(password)
         # A password that cannot be one costs the same work and gets the same answer.
@@ -346,9 +493,23 @@ class Accounts:
             raise _wrong()
 
 
-def _gone() -> FatalError:
-    return FatalError(Code.ACCOUNT_GONE, "This account no longer exists.")
-
-
 def _wrong() -> Refusal:
     return Refusal(Code.WRONG_PASSWORD, "Wrong user name or password.")
+
+
+def _wrong_invite() -> Refusal:
+    return Refusal(
+        Code.WRONG_INVITE,
+        "This invitation is not, or no longer, good for an account. Ask whoever sent it for another one.",
+    )
+
+
+def _wrong_recovery() -> Refusal:
+    return Refusal(
+        Code.WRONG_RECOVERY,
+        "This recovery code is not, or no longer, one of that account. Each of them is good once.",
+    )
+
+
+def _digests(codes: Sequence[str]) -> list[bytes]:
+    return [digest(code, RECOVERY_GROUPS) for code in codes]

@@ -21,8 +21,11 @@ class Code(str, Enum):
     BAD_PASSWORD = "bad-password"
     WRONG_PASSWORD = "wrong-password"
     WRONG_TOKEN = "wrong-token"
+    WRONG_INVITE = "wrong-invite"
+    WRONG_RECOVERY = "wrong-recovery"
     NAME_TAKEN = "name-taken"
     NAME_RESERVED = "name-reserved"
+    NAME_CONFUSABLE = "name-confusable"
     TOO_LARGE = "too-large"
     REF_REUSED = "ref-reused"
     STORAGE_FULL = "storage-full"
@@ -31,14 +34,17 @@ class Code(str, Enum):
     MALFORMED_FRAME = "malformed-frame"
     FRAME_TOO_LARGE = "frame-too-large"
     LOGIN_TIMEOUT = "login-timeout"
+    TLS_NEEDED = "tls-needed"
     ACCOUNT_GONE = "account-gone"
     SHUTTING_DOWN = "shutting-down"
+    TOO_MANY_CONNECTIONS = "too-many-connections"
     INTERNAL_ERROR = "internal-error"
     # returned
     UNKNOWN_RECIPIENT = "unknown-recipient"
     ACCOUNT_DELETED = "account-deleted"
     EXPIRED = "expired"
     MAILBOX_FULL = "mailbox-full"
+    BLOCKED = "blocked"
 
 
 class ChatError(Exception):
@@ -97,12 +103,47 @@ class StartError(Exception):
     """The server cannot start: one line that names the thing and the remedy."""
 
 
+def account_gone() -> FatalError:
+    """The last word to a session whose account no longer exists."""
+    return FatalError(Code.ACCOUNT_GONE, "This account no longer exists.")
+
+
+def tls_needed() -> FatalError:
+    """The answer to plaintext at a door with TLS."""
+    return FatalError(
+        Code.TLS_NEEDED,
+        "This door speaks TLS only. What was just sent, others could read: connect with TLS, as chat"
+        " and openssl s_client do.",
+    )
+
+
 def name_reserved(name: str) -> Refusal:
     """The refusal to sign up under a name that was freed not long ago."""
     return Refusal(
         Code.NAME_RESERVED,
         f"The name {name} belonged to an account that was deleted; it is kept reserved for a while."
         " Choose another one.",
+    )
+
+
+def looks_taken() -> Refusal:
+    """The refusal to sign up under a name that people could take for another's; whose is not told."""
+    reason = "This name looks too much like one that is taken. Choose another one."
+    return Refusal(Code.NAME_CONFUSABLE, reason)
+
+
+def mixes_scripts() -> Refusal:
+    """The refusal to sign up under a name in letters that do not belong together."""
+    reason = "This name mixes letters or digits of different scripts, as a name made to deceive would."
+    return Refusal(Code.NAME_CONFUSABLE, f"{reason} Choose one in a single script.")
+
+
+def proof_outdated() -> Refusal:
+    """The refusal of a token to somebody whose proof is worth nothing any more."""
+    return Refusal(
+        Code.BAD_STATE,
+        "The password was changed, or all tokens were revoked, after this login."
+        " Log in again to be given a token.",
     )
 
 

@@ -79,11 +79,17 @@ class Account(NamedTuple):
     name: str
 
 
+#: What a message can be sent with, as C{ledger.options} holds it: its sender asks to be told of the
+#: delivery; it was written by a program, and no program is to answer it.
+RECEIPT, AUTOMATIC = 1, 2
+
+
 class Draft(Struct, frozen=True, gc=False):
     """A message on its way into the ledger, checked against every limit.
 
     @ivar recipient: the prepared name, or C{None} where no account could be called so.
     @ivar addressee: the recipient as it will be named if the message comes back.
+    @ivar options: the sum of L{RECEIPT} and L{AUTOMATIC}, or of what applies.
     """
 
     recipient: Optional[str]
@@ -91,7 +97,7 @@ class Draft(Struct, frozen=True, gc=False):
     subject: Optional[str]
     body: str
     ref: Optional[str]
-    receipt: bool
+    options: int
 
 
 class Acceptance(Struct, frozen=True, gc=False):
@@ -123,6 +129,7 @@ class Letter(Struct, frozen=True, gc=False):
     addressee: Optional[str]
     subject: Optional[str]
     body: str
+    automatic: bool
     own: bool  # in the mailbox of the one who asks (not: sent by them, seen in the sent box)
 
 

@@ -10,9 +10,12 @@ from functools import partial
 from typing import Callable, Iterable, Optional, Sequence, Union
 
 from chat.accounts import address
+from chat.allowance import UNLIMITED, Allowance
 from chat.directory import Directory, Resident
-from chat.errors import Code, FatalError, Refusal
+from chat.errors import Code, FatalError, Refusal, account_gone
 from chat.ledger import (
+    AUTOMATIC,
+    RECEIPT,
     Acceptance,
     Account,
     Arrival,
@@ -50,6 +53,7 @@ NOTES = {
     Code.UNKNOWN_RECIPIENT: "There is no account of that name here. Check the spelling and send again.",
     Code.ACCOUNT_DELETED: "The account was deleted before it took the message.",
     Code.EXPIRED: "Nobody collected the message within the time that this server keeps it.",
+    Code.BLOCKED: "The recipient does not take messages from you.",
     Code.MAILBOX_FULL: "Too many messages wait in that mailbox already. Send it again later.",
 }
 
@@ -66,11 +70,19 @@ Prepared = Union[Draft, Refusal]
 class Mailroom:
     """Between the sessions and the ledger."""
 
-    def __init__(self, store: MessageStore, directory: Directory, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: MessageStore,
+        directory: Directory,
+        now: Callable[[], int],
+        allowance: Allowance | None = None,
+    ) -> None:
         """Serve the sessions of C{directory} from C{store}.
 
         @param now: the time in milliseconds since 1970-01-01 UTC.
+        @param allowance: how much each account may send; without it, anything.
         """
+        self._allowance = allowance or Allowance(lambda: 0.0, UNLIMITED, UNLIMITED)
         self._store = store
         self._directory = directory
         self._now = now
@@ -93,24 +105,34 @@ class Mailroom:
         messages: Sequence[Message],
         answer: Callable[[list[Frame]], None],
         broken: Callable[[Exception], None],
-    ) -> None:
+    ) -> float:
         """Accept these messages, or say for each why not, in their order.
 
         C{answer} is called once, when every accepted one would survive a power cut;
         then they are on their way to their recipients.  C{broken} is called instead
         when the store failed in a way that is nobody's fault here.
+
+        @return: for how many seconds the sender, who has sent too much, is not to be heard.
         """
-        prepared = [draft(message) for message in messages]
-        drafts = [each for each in prepared if isinstance(each, Draft)]
+        sizes = [len(body) if (body := each.body).isascii() else len(body.encode()) for each in messages]
+        grant = self._allowance.take(sender.id, sizes)
+        prepared: list[Prepared] = []
+        drafts: list[Draft] = []
+        for number, message in enumerate(messages):
+            checked = draft(message) if number < grant.admitted else too_fast(message.ref, grant.seconds)
+            prepared.append(checked)
+            if isinstance(checked, Draft):
+                drafts.append(checked)
         if not drafts:
             answer([failed(each) for each in prepared if isinstance(each, Refusal)])
-            return
+            return grant.wait
         self._store.accept(
             sender.id,
             drafts,
             partial(self._accepted, sender, prepared, answer),
             partial(self._not_accepted, prepared, answer, broken),
         )
+        return grant.wait
 
     def _not_accepted(
         self,
@@ -157,6 +179,7 @@ class Mailroom:
                         subject=each.subject,
                         body=each.body,
                         returned=None if code is None else _returned(code, each.addressee),
+                        automatic=each.options >= AUTOMATIC,
                     )
                     arrived = arrivals.get(outcome.mailbox)
                     if arrived is None:
@@ -186,22 +209,22 @@ class Mailroom:
 
         C{done} is called once, when it is on disk; C{broken} as in L{accept}.
         """
-        pieces = [ids]
-        if len(ids) > CONFIRMED_AT_ONCE:
-            pieces = [ids[at : at + CONFIRMED_AT_ONCE] for at in range(0, len(ids), CONFIRMED_AT_ONCE)]
-            # Not when the last one is done: one that finds no room waits, and those behind it do not.
-            done = _after(len(pieces), done)
+        if len(ids) <= CONFIRMED_AT_ONCE:
+            self._store.confirm(account.id, ids, partial(self._confirmed, done), broken)
+            return
+        pieces = [ids[at : at + CONFIRMED_AT_ONCE] for at in range(0, len(ids), CONFIRMED_AT_ONCE)]
+        # Not when the last one is done: one that finds no room waits, and those behind it do not.
+        done = _after(len(pieces), done)
         for piece in pieces:
-            self._store.confirm(account.id, piece, partial(self._confirmed, done), broken)
+            self.confirm(account, piece, done, broken)
 
     def _confirmed(self, done: Callable[[], None], confirmations: Sequence[Confirmation]) -> None:
-        self._tell_senders(confirmations)
+        if confirmations:
+            self._tell_senders(confirmations)
         done()
 
     def _tell_senders(self, confirmations: Sequence[Confirmation]) -> None:
         """Tell the senders who asked for it and are here."""
-        if not confirmations:
-            return
         by_sender: dict[int, list[int]] = {}
         for id, sender in confirmations:
             by_sender.setdefault(sender, []).append(id)
@@ -296,7 +319,19 @@ def draft(message: Message) -> Prepared:
                     ref=None if what == "ref" else ref,
                 )
     name = address(recipient)
-    return Draft(name, recipient if name is None else name, subject, body, ref, message.receipt)
+    options = (RECEIPT if message.receipt else 0) + (AUTOMATIC if message.automatic else 0)
+    return Draft(name, recipient if name is None else name, subject, body, ref, options)
+
+
+def too_fast(ref: str | None, seconds: int) -> Refusal:
+    """The refusal of a message that is too much."""
+    later = f"{seconds} second{'s' * (seconds != 1)}"
+    return Refusal(
+        Code.SLOW_DOWN,
+        f"This account sends more than it may. Keep the message and send it again in {later}.",
+        ref=ref,
+        seconds=seconds,
+    )
 
 
 def _after(times: int, done: Callable[[], None]) -> Callable[[], None]:
@@ -314,7 +349,7 @@ def _after(times: int, done: Callable[[], None]) -> Callable[[], None]:
 
 def gone() -> Frame:
     """The last word to a session whose account no longer exists."""
-    return fatal(FatalError(Code.ACCOUNT_GONE, "This account no longer exists."))
+    return fatal(account_gone())
 
 
 def fatal(error: FatalError) -> Frame:
@@ -338,6 +373,7 @@ def _waiting(letter: Letter, again: bool) -> Message:
         body=letter.body,
         returned=None if letter.code is None else _returned(letter.code, letter.addressee),
         again=again,
+        automatic=letter.automatic,
     )
 
 
@@ -369,4 +405,5 @@ def _read(letter: Letter) -> Message:
         body=letter.body,
         returned=_returned(letter.code, letter.addressee),
         state=standing(letter.state) if letter.own else fate(letter.state, letter.code),
+        automatic=letter.automatic,
     )

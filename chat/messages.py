@@ -59,10 +59,15 @@ class Frame(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class Login(Frame, frozen=True, kw_only=True):
-    """One answer to a prompt; C{field} is C{username}, C{password} or, in its place, C{token}."""
+    """One answer to a prompt; C{field} says which.
+
+    C{username} or C{password}; before the name C{invite}; in place of the password C{token} or C{recovery}.
+    C{codes}: if this makes an account, give me recovery codes for it.
+    """
 
     field: str
     value: str
+    codes: bool = False
 
     def __repr__(self) -> str:
         """Name the field only: the value may be a secret, and a repr may be logged."""
@@ -88,6 +93,7 @@ class Message(Frame, frozen=True, kw_only=True):
     me when it was delivered).  The server gives C{id}, C{sender} and C{time} with
     it; C{returned} when the message came back; C{again} when it may have been
     shown before without being confirmed; and C{state} in the answer to C{read}.
+    C{automatic}: a program wrote it, and nobody asked for it; no program is to answer it.
     """
 
     id: Number = 0
@@ -101,6 +107,7 @@ class Message(Frame, frozen=True, kw_only=True):
     returned: Optional[Returned] = None
     again: bool = False
     state: str = ""
+    automatic: bool = False
 
 
 # --- system: the server's prompts and answers to them ---------------------------------
@@ -130,9 +137,17 @@ class NewPassword(System, frozen=True, kw_only=True, tag="new-password"):
 
 
 class Created(System, frozen=True, kw_only=True, tag="created"):
-    """The account was created under this (prepared) name; a login follows."""
+    """The account was created under this (prepared) name; a login follows.
+
+    C{recovery}: codes with which a forgotten password can be replaced, told this once.
+    """
 
     username: str
+    recovery: list[str] = []
+
+    def __repr__(self) -> str:
+        """Leave the codes out: a repr may be logged."""
+        return f"Created(username={self.username!r})"
 
 
 class Welcome(System, frozen=True, kw_only=True, tag="welcome"):
@@ -310,6 +325,48 @@ class LoggedOut(System, frozen=True, kw_only=True, tag="logged-out"):
     """The tokens are revoked; the session is before the login again."""
 
 
+class Recovery(System, frozen=True, kw_only=True, tag="recovery"):
+    """Give me new recovery codes in place of those I have; the password is asked again, here."""
+
+    password: str
+
+    def __repr__(self) -> str:
+        """Leave the password out: a repr may be logged."""
+        return "Recovery()"
+
+
+class RecoveryCodes(System, frozen=True, kw_only=True, tag="recovery-codes"):
+    """The codes, told this once; each of them replaces a forgotten password one time."""
+
+    codes: list[str]
+
+    def __repr__(self) -> str:
+        """Leave the codes out: a repr may be logged."""
+        return "RecoveryCodes()"
+
+
+class Block(System, frozen=True, kw_only=True, tag="block"):
+    """Take no more messages from this account: they go back to it."""
+
+    username: str
+
+
+class Unblock(System, frozen=True, kw_only=True, tag="unblock"):
+    """Take messages from this account again."""
+
+    username: str
+
+
+class Blocks(System, frozen=True, kw_only=True, tag="blocks"):
+    """Whom have I blocked?"""
+
+
+class Blocked(System, frozen=True, kw_only=True, tag="blocked"):
+    """The names of those whose messages this account does not take."""
+
+    usernames: list[str]
+
+
 #: Every system frame, in the order of their ASN.1 tags.
 SYSTEM: tuple[type[System], ...] = (
     Version,
@@ -341,6 +398,12 @@ SYSTEM: tuple[type[System], ...] = (
     TokenIssued,
     Logout,
     LoggedOut,
+    Recovery,
+    RecoveryCodes,
+    Block,
+    Unblock,
+    Blocks,
+    Blocked,
 )
 
 
@@ -399,7 +462,7 @@ def milliseconds(time: str) -> int:
 @lru_cache(maxsize=1024)
 def _minute_of(beginning: str) -> int:
     """The milliseconds from 1970-01-01 UTC to the minute that a time begins with."""
-    moment = datetime.strptime(beginning + "+0000", "%Y-%m-%dT%H:%M:%z")
+    moment = datetime.fromisoformat(beginning + "00+00:00")
     if rfc3339(minute := int(moment.timestamp()) * 1000)[:17] != beginning:
         raise ValueError(f"not the beginning of an RFC 3339 time: {beginning!r}")
     return minute

@@ -15,6 +15,7 @@ from typing import Any, Awaitable, Callable, Coroutine, NamedTuple, Protocol, Se
 from chat.errors import Refusal
 from chat.ledger import Acceptance, Account, Confirmation, Draft, Letter, Line, Mailbox, Removal
 from chat.messages import Frame
+from chat.origin import Origin
 
 #: What became of one draft: accepted, refused, or (C{None}) its sender's account is gone.
 Outcome = Union[Acceptance, Refusal, None]
@@ -76,14 +77,36 @@ class UserStore(Protocol):
     def join(self, name: str) -> Awaitable[Account]:
         """Begin an account: the name is taken, but nobody sees it yet.
 
-        @raise chat.errors.Refusal: C{name-taken}, C{name-reserved}.
+        @raise chat.errors.Refusal: C{name-taken}, C{name-reserved}, C{name-confusable}.
         """
 
-    def activate(self, account: Account) -> Awaitable[None]:
-        """The joining account exists from now on."""
+    def alike(self, name: str) -> Awaitable[bool]:
+        """Whether a name that looks like this one, but is another, is taken or reserved."""
+
+    def compare_names(self) -> Awaitable[bool]:
+        """Find out what each name looks like, where that is not known; whether it was of all."""
+
+    def invited(self, invitation: bytes) -> Awaitable[bool]:
+        """Whether somebody can sign up with the invitation of this digest."""
+
+    def activate(self, account: Account, invitation: bytes | None = None) -> Awaitable[bool]:
+        """The joining account exists from now on.
+
+        @param invitation: the digest of the one that it takes, which is used up with it.
+        @return: False: that was not good any more, and the account is still joining.
+        """
 
     def abandon(self, account: Account) -> Awaitable[None]:
         """The joining account is not to be."""
+
+    def block(self, account: int, name: str | None, blocked: bool) -> Awaitable[list[str]]:
+        """Return what the account of this prepared name sends, or do not any more; the names of all such.
+
+        C{None} for the name changes nothing.
+
+        @raise chat.errors.Refusal: C{unknown-recipient}, C{too-large}, C{bad-frame} (one's own).
+        @raise chat.errors.FatalError: C{account-gone}.
+        """
 
     def leave(self, account: Account) -> Awaitable[bool]:
         """Mark the account as leaving: from here on it does not exist for anyone. False: it already was."""
@@ -110,8 +133,11 @@ class Grant(NamedTuple):
 class PasswordStore(Protocol):
     """Passwords, and the tokens that stand for them; what it keeps of either never leaves it."""
 
-    def set(self, account: int, password: bytes) -> Awaitable[None]:
-        """Make this the account's password, and revoke all its tokens."""
+    def set(self, account: int, password: bytes, codes: Sequence[bytes] | None = None) -> Awaitable[None]:
+        """Make this the account's password, and revoke all its tokens.
+
+        @param codes: the digests of its recovery codes from now on; C{None}: those it has.
+        """
 
     def verify(self, account: int | None, password: bytes) -> Awaitable[bool]:
         """Whether this is the account's password; for no account, the same work for the answer no.
@@ -120,12 +146,30 @@ class PasswordStore(Protocol):
         """
 
     def remove(self, account: int) -> Awaitable[None]:
-        """Forget the account's password and its tokens."""
+        """Forget the account's password, its tokens and its recovery codes."""
 
-    def issue(self, account: int, token: bytes) -> Awaitable[Grant | None]:
+    def recoverable(self, account: int | None, code: bytes) -> Awaitable[bool]:
+        """Whether the recovery code of this digest lets somebody choose a new password for the account.
+
+        For no account, the same work for the answer no. Writes nothing.
+        """
+
+    def recover(self, account: int, code: bytes, password: bytes) -> Awaitable[bool]:
+        """Use up a recovery code: make this the account's password, and revoke all its tokens.
+
+        @return: False: it was not good any more, and nothing was changed.
+        """
+
+    def renew_codes(self, account: int, codes: Sequence[bytes]) -> Awaitable[bool]:
+        """Let these be the digests of the account's recovery codes. False: it has no password."""
+
+    def issue(self, account: int, token: bytes, admitted: int) -> Awaitable[Grant | None]:
         """Let this stand for the account's password for a time; C{None}: the account has none.
 
         An account has a bounded number of tokens: the oldest make room.
+
+        @param admitted: when its owner has proven who he is, in milliseconds since 1970-01-01 UTC.
+        @raise chat.errors.Refusal: C{bad-state}, the operator has replaced the password since then.
         """
 
     def bearer(self, token: bytes) -> Awaitable[Grant | None]:
@@ -139,6 +183,10 @@ class Peer(Protocol):
     """The other side of a session: its connection."""
 
     @property
+    def origin(self) -> Origin:
+        """Where it comes from."""
+
+    @property
     def paused(self) -> bool:
         """Whether it has more to read already than it reads."""
 
@@ -150,6 +198,9 @@ class Peer(Protocol):
 
     def resume(self) -> None:
         """The session can take more frames."""
+
+    def wait(self, seconds: float) -> Awaitable[object]:
+        """Until so much time has passed."""
 
     def run(self, steps: Coroutine[Any, Any, None]) -> None:
         """Carry out an asynchronous step of the session; a failure of it ends this session alone."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Callable, Coroutine, Optional, Sequence
+from typing import Any, Callable, Coroutine, Mapping, Optional, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
+    IHandshakeListener,
     IPushProducer,
     IReactorTime,
     ISSLTransport,
@@ -17,12 +18,16 @@ from twisted.internet.interfaces import (
     IUNIXTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from chat.crowd import Crowd, Place
 from chat.errors import Code, FatalError
-from chat.messages import Answer, Bye, Fatal, Frame, Incoming
+from chat.messages import Answer, Bye, Fatal, Frame
+from chat.origin import Origin, origin
 from chat.ports import Peer
 from chat.session import Session
 from chat.wire.translator import REFUSALS_AT_ONCE, Translator
@@ -39,48 +44,71 @@ _UNFINISHED = Fatal(
 )
 
 
-@implementer(IPushProducer, IHalfCloseableProtocol)
+@implementer(IPushProducer, IHalfCloseableProtocol, IHandshakeListener)
 class ChatProtocol(Protocol):
     """One connection: the L{chat.ports.Peer} of its session."""
 
     _log = Logger()
     transport: Any  # a TCP, UNIX or TLS transport, or a test's
 
-    def __init__(self, factory: ChatFactory, translator: Translator) -> None:
+    def __init__(self, factory: ChatFactory, translator: Translator, origin: Origin, place: Place) -> None:
         self._door = factory
         self._translator = translator
+        self.origin = origin
+        self._place = place
         self._session = factory.converse(self)
         self._timer: Optional[IDelayedCall] = None
-        self._reading = False
         self._open = False
+        self._greeted = False
         self._due = False  # more input is to be read in the next turn, after the others' input
         self._stopped = False  # the transport was told to read no more for now
         self._ended = False  # the client has said all it will ever say
         self._late = False  # the time for a login is over; the step under way is the last one
         self.paused = False
+        self._unread = 0  # so many bytes were said since the client stopped reading
 
     # --- from the transport ---
 
     def connectionMade(self) -> None:
-        """The server speaks first."""
+        """The server speaks first; where TLS is to be agreed upon, once it is."""
         self._open = True
         self._door.connections.add(self)
+        if self._place.unheard:
+            self.abort()
+            return
         self.transport.registerProducer(self, True)
         _keep_alive(self.transport)
         self._timer = self._door.reactor.callLater(self._door.login_timeout, self._login_timed_out)
-        self._guarded(self._session.start)
+        if not isinstance(self.transport, TLSMemoryBIOProtocol):
+            self._greet()  # if it is TLS below, what is in between does not tell when that is agreed upon
 
-    def dataReceived(self, data: bytes) -> None:
-        """Bytes from the client, cut anywhere."""
+    def handshakeCompleted(self) -> None:
+        """TLS is agreed upon, and with it, perhaps, how to talk (ALPN)."""
         if self._open:
-            self._translator.feed(data)
-            self._read()
+            self._translator = self._door.agreed(self.transport.negotiatedProtocol) or self._translator
+            self._greet()
+
+    def dataReceived(self, data: bytes = b"") -> None:
+        """Bytes from the client, cut anywhere; without any: go on with those that wait."""
+        if not self._open:
+            return
+        session, translator = self._session, self._translator
+        if self.paused or self._due or not session.ready:
+            translator.feed(data)
+        else:
+            try:
+                self._hand_over(session, translator, data)
+            except Exception:
+                self._failed(Failure())
+        if translator.buffered or self._stopped or self._ended or self._place.weight:
+            self._look_after()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, for whatever reason: the only place where a session ends."""
         self._open = False
         self._cancel_timer()
         self._door.connections.discard(self)
+        self._place.leave()
         self._session.lost()
         # The transport holds what was never read, and knows us: let it go now, not at some collection.
         self.transport = None
@@ -90,7 +118,7 @@ class ChatProtocol(Protocol):
         """The client says nothing more, but may still listen: answer what it asked, then hang up."""
         self._ended = True
         if self._open:
-            self._read()
+            self.dataReceived()
         else:
             self.transport.loseConnection()
 
@@ -104,9 +132,11 @@ class ChatProtocol(Protocol):
     def resumeProducing(self) -> None:
         """The client has caught up."""
         self.paused = False
+        self._unread = 0
+        self._weigh()
         if self._open:
             self._guarded(self._session.drained)
-            self._read()
+            self.dataReceived()
 
     def stopProducing(self) -> None:
         """The transport is being closed; L{connectionLost} follows."""
@@ -116,7 +146,11 @@ class ChatProtocol(Protocol):
     def send(self, frames: Sequence[Frame]) -> None:
         """See L{chat.ports.Peer.send}."""
         if self._open:
-            self.transport.write(self._translator.render(frames))
+            octets = self._translator.render(frames)
+            self.transport.write(octets)
+            if self.paused:
+                self._unread += len(octets)
+                self._weigh()
 
     def close(self) -> None:
         """See L{chat.ports.Peer.close}."""
@@ -136,7 +170,13 @@ class ChatProtocol(Protocol):
 
     def resume(self) -> None:
         """See L{chat.ports.Peer.resume}."""
-        self._read()
+        if self._open:
+            self._watch_login()
+            self.dataReceived()
+
+    def wait(self, seconds: float) -> Deferred[None]:
+        """See L{chat.ports.Peer.wait}."""
+        return deferLater(self._door.reactor, seconds)
 
     def run(self, steps: Coroutine[Any, Any, None]) -> None:
         """See L{chat.ports.Peer.run}."""
@@ -154,70 +194,68 @@ class ChatProtocol(Protocol):
 
     # --- inside ---
 
-    def _read(self) -> None:
+    def _hand_over(self, session: Session, translator: Translator, data: bytes) -> None:
         """Hand the session what is there, as far as it can take it."""
-        if self._reading or not self._open:
-            return
-        if not self._due:
-            self._reading = True
-            try:
-                self._hand_over()
-            except Exception:
-                self._failed(Failure())
-            finally:
-                self._reading = False
-        if self._open:
-            if self._timer is not None or not self._session.logged_in:
-                self._watch_login()
-            if self._translator.buffered > INPUT_BYTES and (self._due or not self._willing()):
-                self._stopped = True
-                self.transport.pauseProducing()
-            elif self._stopped:
-                self._resume_transport()
-
-    def _willing(self) -> bool:
-        return self._session.ready and not self.paused
-
-    def _hand_over(self) -> None:
-        session = self._session
-        translator = self._translator
-        if self._late and session.ready:
-            self._late = False
-            if not session.logged_in:
-                self._login_timed_out()
         one_by_one = 0
-        while self._open and self._willing():
-            incoming: Sequence[Incoming]
+        while True:
             if session.logged_in:
-                incoming = translator.take(session.limit)
+                incoming = translator.take(session.limit, data)
                 more = translator.more
             else:
+                # Each frame may change how long the next one may be, and what it means.
+                translator.feed(data)
                 first = translator.next(session.limit)
-                incoming = [] if first is None else [first]
+                incoming = () if first is None else (first,)
                 one_by_one += 1  # nearly all of them, if there are many, are refused
                 more = one_by_one == REFUSALS_AT_ONCE
-            if not incoming:
-                break
-            session.receive(incoming)
-            if more:
-                self._due = True
-                self._door.reactor.callLater(0, self._read_on)
+            if incoming:
+                session.receive(incoming)
+                if more:
+                    self._due = True
+                    self._door.reactor.callLater(0, self._read_on)
+            if not (incoming and translator.buffered and self._willing()):
                 return
-            if not translator.buffered:
-                break
-        if self._ended and self._open and self._willing():
-            session.receive([Answer(_UNFINISHED if translator.buffered else Bye())])
+            data = b""
+
+    def _willing(self) -> bool:
+        return self._open and self._session.ready and not (self.paused or self._due)
 
     def _read_on(self) -> None:
         self._due = False
-        self._read()
+        self.dataReceived()
+
+    def _weigh(self) -> None:
+        """Tell how much lies here: what the client does not read, and what it does not complete."""
+        self._place.weigh(self._unread + self._translator.buffered, self.abort)
+
+    def _look_after(self) -> None:
+        """See to what is left: a client that has said its last word, input that must wait in the network."""
+        self._weigh()
+        willing = self._willing()
+        if self._ended and willing:
+            last = Answer(_UNFINISHED if self._translator.buffered else Bye())
+            self._guarded(lambda: self._session.receive([last]))
+        elif self._translator.buffered > INPUT_BYTES and self._open and not willing:
+            self._stopped = True
+            self.transport.pauseProducing()
+        elif self._open:
+            self._resume_transport()
 
     def _resume_transport(self) -> None:
         if self._stopped:
             self._stopped = False
             self.transport.resumeProducing()
 
+    def _greet(self) -> None:
+        self._greeted = True
+        self._guarded(self._session.start)
+        if self._place.refusal is not None:
+            self._end(self._place.refusal)
+
     def _end(self, error: FatalError) -> None:
+        if not self._greeted:
+            self.abort()  # in the middle of a handshake nothing can be said
+            return
         self._guarded(lambda: self._session.end(error))
 
     def _guarded(self, step: Callable[[], None]) -> None:
@@ -238,7 +276,10 @@ class ChatProtocol(Protocol):
     def _watch_login(self) -> None:
         """The time for a login runs whenever nobody is logged in."""
         if self._session.logged_in:
+            self._late = False
             self._cancel_timer()
+        elif self._late and self._session.ready:
+            self._login_timed_out()
         elif self._timer is None:
             self._timer = self._door.reactor.callLater(self._door.login_timeout, self._login_timed_out)
 
@@ -268,23 +309,35 @@ class ChatFactory(Factory):
         translator: Callable[[], Translator],
         converse: Callable[[Peer], Session],
         login_timeout: float,
+        by_protocol: Mapping[bytes, Callable[[], Translator]] | None = None,
+        crowd: Crowd | None = None,
     ) -> None:
         """Open a door.
 
         @param translator: makes the translator of one connection.
         @param converse: makes the session of one connection.
         @param login_timeout: how long a login may take, in seconds.
+        @param by_protocol: what makes it instead where TLS agrees upon one of these protocols.
+        @param crowd: counts the connections of all doors; without it there may be any number.
         """
         self.reactor = reactor
         self.converse = converse
         self.login_timeout = login_timeout
         self.connections: set[ChatProtocol] = set()
         self._translator = translator
+        self._by_protocol = by_protocol or {}
+        self._crowd = crowd or Crowd()
         self._emptied: Optional[Deferred[None]] = None
 
     def buildProtocol(self, addr: IAddress | None) -> ChatProtocol:
         """The protocol of a new connection."""
-        return ChatProtocol(self, self._translator())
+        came_from = origin(addr)
+        return ChatProtocol(self, self._translator(), came_from, self._crowd.enter(came_from))
+
+    def agreed(self, protocol: bytes | None) -> Translator | None:
+        """The translator for what TLS has agreed upon; C{None}: this door's own will do."""
+        made = None if protocol is None else self._by_protocol.get(protocol)
+        return None if made is None else made()
 
     def ended(self) -> None:
         """A connection was lost."""

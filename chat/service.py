@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
+import re
+import signal
 import socket
 import sys
-from contextlib import suppress
+import threading
+import time
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +18,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -23,28 +26,44 @@ from twisted.python.failure import Failure
 
 from chat import __version__
 from chat.accounts import Accounts, Registration
+from chat.allowance import Allowance, Rate
+from chat.crowd import TOLD_AT_ONCE, Crowd
 from chat.directory import Directory
-from chat.errors import StartError
+from chat.errors import StartError, tls_needed
+from chat.evenness import Evenness
 from chat.mailroom import Mailroom
+from chat.outlet import Outlet
 from chat.ports import Peer
 from chat.protocol import ChatFactory
+from chat.rights import Rights
 from chat.session import Session
 from chat.store import Store
 from chat.store.files import DataDirectory, schemas
 from chat.store.hashing import HashingPool
+from chat.store.key import read as read_key
+from chat.store.opener import PLAIN, Opener
 from chat.store.pool import DirectPool, threaded_pool
 from chat.store.retention import Retention
 from chat.store.room import Room
 from chat.store.upgrade import steps
+from chat.throttle import Throttle
+from chat.tls.certificate import Pair
+from chat.tls.door import Door, is_local
+from chat.tls.guard import Guard
 from chat.wire import Codec
 from chat.wire.text import TextTranslator
-from chat.wire.translator import FrameTranslator, Translator
+from chat.wire.translator import FrameTranslator, Translator, refuse
+
+if sys.platform != "win32":
+    import resource
 
 SERVER = f"chat {__version__}"
 #: How long open connections may take to close when the server stops, in seconds.
 GRACE = 5.0
 #: How many connections may wait at a door for their turn.
 WAITING_LINE = 4096
+#: What is not for connections: files, threads, who is told that there are too many, and those not closed yet.
+SPARE_DESCRIPTORS = TOLD_AT_ONCE + 156
 _DAY = 24 * 60 * 60 * 1000
 
 #: What each kind of door speaks.
@@ -53,6 +72,8 @@ TRANSLATORS: dict[str, Callable[[], Translator]] = {
     "json": lambda: FrameTranslator(Codec.JSON),
     "der": lambda: FrameTranslator(Codec.DER),
 }
+#: What a client can ask for by ALPN, at any door with TLS.
+BY_PROTOCOL = {f"chat/{kind}".encode(): translator for kind, translator in TRANSLATORS.items()}
 #: Where the doors are unless they are named.
 DEFAULT_DOORS = (
     ("text", "tcp:5310:interface=127.0.0.1"),
@@ -68,7 +89,7 @@ class Settings:
     @ivar data: the data directory.
     @ivar doors: pairs of a kind of door (a key of L{TRANSLATORS}) and an endpoint description.
     @ivar registration: who may sign up; C{None}: anyone, as long as every door is on loopback
-        or a UNIX socket, else nobody.
+        or a UNIX socket, else whoever has an invitation.
     @ivar bcrypt_rounds: the cost of password hashes, 4 to 31.
     @ivar login_timeout: seconds a login may take.
     @ivar token_days: days for which a token can stand for a password.
@@ -76,7 +97,15 @@ class Settings:
     @ivar expire: days after which a message that nobody collected turns round; 0: never.
     @ivar mailbox_limit: how many messages may wait in a mailbox before new ones come back; 0: any number.
     @ivar fold: days after which of a settled message only a number remains; 0: never.
+    @ivar messages_per_second: how many an account may send in the long run, see L{Allowance}; 0: any number.
+    @ivar bytes_per_second: the same of the bytes of their bodies.
+    @ivar connections: how many there may be in all; 0: any number.
+    @ivar connections_per_address: how many there may be from one network, see L{Crowd}; 0: any number.
     @ivar reserve_space: bytes to keep free on the disk, see L{chat.store.room}.
+    @ivar password_key: the file with the key of passwords.db; C{None}: that is a plain file.
+    @ivar tls: whether doors on loopback speak TLS, too.
+    @ivar allow_plaintext: whether doors that others can reach may do without TLS.
+    @ivar certificate: where the certificate and its key are; C{None}: the server makes its own.
     """
 
     data: Path = Path("chat-data")
@@ -87,9 +116,17 @@ class Settings:
     token_days: float = 30.0
     reserve_names: float = 90.0
     reserve_space: int | None = None
+    password_key: Path | None = None
     expire: float = 0.0
     mailbox_limit: int = 0
     fold: float = 0.0
+    messages_per_second: float = 1000.0
+    bytes_per_second: float = 1024.0 * 1024
+    connections: int = 20_000
+    connections_per_address: int = 1_000
+    tls: bool = False
+    allow_plaintext: bool = False
+    certificate: Pair | None = None
 
 
 class ChatService(Service):
@@ -97,30 +134,59 @@ class ChatService(Service):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, settings: Settings) -> None:
+    def __init__(self, reactor: Any, settings: Settings, rights: Rights | None = None) -> None:
         """Read all that may be out of reach later (under a chroot); touch nothing yet.
 
+        @param rights: which rights it gives up as it starts; by default it keeps those it has.
         @raise ValueError: an endpoint description that cannot be used.
+        @raise chat.errors.StartError: a certificate or a key that cannot be used.
         """
         self._reactor = reactor
         self._settings = settings
+        self._rights = rights or Rights()
         self._schemas = schemas()
         self._steps = steps()
+        key = settings.password_key
+        self._opener = PLAIN if key is None else Opener(read_key(key, self._rights.outside(settings.data)))
         self._endpoints = [
             (kind, description, _endpoint(reactor, kind, description)) for kind, description in settings.doors
         ]
         self._ports: list[IListeningPort] = []
         self._factories: list[ChatFactory] = []
+        self._forget_hangup: Callable[[], object] = lambda: None
+        self._guard = Guard(
+            settings.data,
+            BY_PROTOCOL,
+            reactor.seconds,
+            forced=settings.tls,
+            waived=settings.allow_plaintext,
+            given=settings.certificate,
+        )
+
+    def privilegedStartService(self) -> None:
+        """Give up the rights that the operator does not grant; those of root only for opening ports.
+
+        @raise chat.errors.StartError: it cannot.
+        """
+        try:
+            self._rights.lower(self._settings.data)
+        except StartError as error:
+            self._tell(error)
+            raise
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
         """Open the data, finish what a crash cut short, then listen.
 
         @raise chat.errors.StartError: it cannot; nothing was changed on disk.
         """
-        _allow_connections()
-        self._directory = DataDirectory(self._settings.data, self._schemas, self._steps)
+        most = _connections(self._settings.connections, _allow_connections())
+        self._crowd = Crowd(most, self._settings.connections_per_address)
+        self._directory = DataDirectory(self._settings.data, self._schemas, self._steps, self._opener)
         try:
             self._directory.open()
+            for line in self._directory.tightened:
+                self._log.warn("{line}", line=line)
             if self._directory.kept is not None:
                 self._log.info(
                     "the files were upgraded; as they were they are in {kept}", kept=str(self._directory.kept)
@@ -130,14 +196,16 @@ class ChatService(Service):
                 self._finish_interrupted()
                 self._build()
                 self._listen()
+                self._rights.give_up()
+                if self._rights.user is not None:
+                    self._log.info("the server is {rights}, and nobody else any more", rights=self._rights)
+                self._forget_hangup = _on_hangup(self._reactor, self._guard.reload)
                 self._retention.start()
             except BaseException:
                 self._take_down()
                 raise
         except StartError as error:
-            self._log.critical("The server cannot start: {error}", error=error)
-            # twistd shows whatever ends the start as a traceback; this one is for the operator.
-            sys.excepthook = _one_line(sys.excepthook)
+            self._tell(error)
             raise
         super().startService()  # type: ignore[no-untyped-call]
 
@@ -148,9 +216,16 @@ class ChatService(Service):
 
     # --- start ---
 
+    def _tell(self, error: StartError) -> None:
+        """Twistd shows whatever ends the start as a traceback; this one is for the operator."""
+        self._log.critical("The server cannot start: {error}", error=error)
+        sys.excepthook = _one_line(sys.excepthook)
+
     def _finish_interrupted(self) -> None:
         """The reactor does not run yet, and nobody is connected: it may block."""
-        store = self._store(DirectPool(self._settings.data), _AtOnce(self._reactor), lambda account: False)
+        store = self._store(
+            DirectPool(self._settings.data, self._opener), _AtOnce(self._reactor), lambda account: False
+        )
         directory = Directory()
         mailroom = Mailroom(store, directory, self._now)
         accounts = Accounts(store, store.passwords, mailroom, directory, Registration.CLOSED)
@@ -169,15 +244,25 @@ class ChatService(Service):
         self._hashing = HashingPool()
         self._hashing.start()
         online = Directory()
-        self._data = self._store(threaded_pool(self._reactor, settings.data), self._reactor, online.live)
-        self._mailroom = Mailroom(self._data, online, self._now)
+        self._data = self._store(
+            threaded_pool(self._reactor, settings.data, self._opener), self._reactor, online.live
+        )
+        allowance = Allowance(
+            time.monotonic,
+            Rate.per_second(settings.messages_per_second),
+            Rate.per_second(settings.bytes_per_second),
+        )
+        self._mailroom = Mailroom(self._data, online, self._now, allowance)
         self._accounts = Accounts(
             self._data,
             self._data.passwords,
             self._mailroom,
             online,
-            settings.registration or Registration.CLOSED,
+            settings.registration or Registration.INVITE,
             lambda: deferLater(self._reactor, 1.0),
+            Throttle(time.monotonic),
+            Evenness(time.monotonic, lambda seconds: deferLater(self._reactor, seconds)),
+            self._now,
         )
 
         self._retention = Retention(
@@ -206,23 +291,40 @@ class ChatService(Service):
         )
 
     def _listen(self) -> None:
-        local = True
+        outlet = Outlet(self._reactor)
+        doors: list[tuple[Door, IListeningPort]] = []
         for kind, description, endpoint in self._endpoints:
             factory = ChatFactory(
-                self._reactor, TRANSLATORS[kind], self._converse, self._settings.login_timeout
+                self._reactor,
+                TRANSLATORS[kind],
+                self._converse,
+                self._settings.login_timeout,
+                BY_PROTOCOL,
+                self._crowd,
             )
             self._factories.append(factory)
+            door = Door(factory, BY_PROTOCOL, TRANSLATORS[kind]().render([refuse(tls_needed()).frame]))
             outcome: list[Any] = []
-            endpoint.listen(factory).addBoth(outcome.append)
+            # A UNIX socket belongs to whoever makes it; a port does not.
+            with nullcontext() if description.startswith("unix") else self._rights.for_port():
+                endpoint.listen(door).addBoth(outcome.append)
             if isinstance(outcome[0], Failure):
                 raise StartError(_cannot_listen(kind, description, outcome[0]))
             port = outcome[0]
             self._ports.append(port)
             _let_wait(port)
-            address = port.getHost()
-            local = local and _is_local(address)
-            self._log.info("{kind} door listening on {address}", kind=kind, address=_show(address))
-        if self._settings.registration is None and local:
+            outlet.serve(port)
+            doors.append((door, port))
+        ways = self._guard.open(doors, self._reactor)
+        for (kind, _, _), (_, port), way in zip(self._endpoints, doors, ways):
+            self._log.info(
+                "{kind} door listening on {address}{way}",
+                kind=kind,
+                address=_show(port.getHost()),
+                way=way.value,
+            )
+        self._guard.start(self._reactor)
+        if self._settings.registration is None and all(is_local(port.getHost()) for port in self._ports):
             self._accounts.registration = Registration.OPEN
         self._log.info("registration is {mode}", mode=self._accounts.registration.value)
 
@@ -242,9 +344,11 @@ class ChatService(Service):
         if grace.active():
             grace.cancel()
         self._retention.stop()
+        self._guard.stop()
         await self._data.close()
         self._hashing.stop()
         self._directory.close()
+        self._forget_hangup()
         self._log.info("stopped; everything accepted is on disk")
 
     def _abort(self) -> None:
@@ -260,17 +364,36 @@ class ChatService(Service):
             self._reactor.runUntilCurrent()
         if hasattr(self, "_hashing"):
             self._hashing.stop()
+        self._guard.undo()
         self._directory.undo()
 
 
-def _allow_connections() -> None:
-    """Take as many file descriptors as the system grants: each connection needs one."""
-    if sys.platform != "win32":
-        import resource
+def _allow_connections() -> int:
+    """Take as many file descriptors as the system grants: each connection needs one. How many there are."""
+    if sys.platform == "win32":
+        return 0
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+def _connections(wanted: int, descriptors: int) -> int:
+    """How many connections there may be, so that nobody is refused by the system, without a word.
+
+    @param wanted: as the operator decided; 0: any number.
+    @param descriptors: how many the process may have; less than 1: it is not known, or any number.
+    """
+    granted = max(1, descriptors - SPARE_DESCRIPTORS) if descriptors > 0 else 0
+    return min(wanted, granted) if wanted and granted else wanted or granted
+
+
+def _on_hangup(reactor: Any, action: Callable[[], None]) -> Callable[[], object]:
+    """Do this on SIGHUP, where there is such a thing; gives what ends that."""
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    before = signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(action))
+    return lambda: signal.signal(signal.SIGHUP, before)
 
 
 class _AtOnce:
@@ -290,11 +413,20 @@ def _endpoint(reactor: Any, kind: str, description: str) -> IStreamServerEndpoin
     @raise ValueError: it is none, or it needs something that is not there.
     """
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, _private(description))
     except Exception as error:  # every kind of endpoint has its own ways to fail
         cause = f"{type(error).__name__}: {error}"
         raise ValueError(f"--{kind} {description!r} is no endpoint that can be used ({cause})") from error
     return endpoint
+
+
+def _private(description: str) -> str:
+    """The same door; a UNIX socket is for its owner alone, unless the operator says which C{mode} it has."""
+    kind, *parts = re.split(r"(?<!\\):", description)
+    places = [part for part in parts if "=" not in part]
+    if kind != "unix" or len(places) > 1 or any(part.startswith("mode=") for part in parts):
+        return description
+    return f"{description}:mode=600"
 
 
 def _cannot_listen(kind: str, description: str, failure: Failure) -> str:
@@ -305,17 +437,6 @@ def _cannot_listen(kind: str, description: str, failure: Failure) -> str:
         f"The {kind} door cannot listen on {description} ({cause}):"
         f" stop what is using it, or name another endpoint with --{kind}."
     )
-
-
-def _is_local(address: IAddress) -> bool:
-    """Whether only programs on this machine can connect there."""
-    host = getattr(address, "host", None)
-    if host is None:
-        return True  # a UNIX socket
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _let_wait(port: Any) -> None:

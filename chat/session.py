@@ -10,13 +10,17 @@ frames behind it until it is answered.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from enum import Enum
 from functools import partial, wraps
-from typing import Any, Callable, Concatenate, Coroutine, Optional, ParamSpec, Sequence
+from typing import Any, Callable, Concatenate, Coroutine, Iterator, Optional, ParamSpec, Sequence
+
+from msgspec import Struct
 
 from chat.accounts import Accounts, Admission
-from chat.errors import Code, FatalError, Refusal
+from chat.errors import Code, FatalError, Refusal, account_gone
 from chat.feed import Feed
+from chat.journal import Event, tell
 from chat.ledger import Account, Arrival
 from chat.login import Introduction, Outcome
 from chat.mailroom import Mailroom, failed, fatal
@@ -26,6 +30,9 @@ from chat.messages import (
     USER_FRAME_BYTES,
     AccountDeleted,
     Answer,
+    Block,
+    Blocked,
+    Blocks,
     Bye,
     ChangePassword,
     Delete,
@@ -46,20 +53,26 @@ from chat.messages import (
     Quit,
     Read,
     Received,
+    Recovery,
+    RecoveryCodes,
     System,
     Token,
     TokenIssued,
+    Unblock,
     Version,
     Welcome,
     keyword,
     rfc3339,
 )
 from chat.ports import Peer
+from chat.throttle import WRONG
 
 #: How much one session may have under way in the mailroom: messages, and bytes of bodies and ids.
 SENDS_UNDER_WAY = 2000
 BYTES_UNDER_WAY = 1024 * 1024
-ID_BYTES = 16
+ID_BYTES = 512
+#: How many messages are confirmed in one go; a frame that confirms more waits for each go.
+RECEIPTS_AT_ONCE = 1000
 #: How many delivery notices are kept for a client that does not read them.
 NOTICES_KEPT = 50_000
 
@@ -92,24 +105,26 @@ async def _raise(error: Exception) -> None:
     raise error
 
 
-class _Turn:
+class _Turn(Struct, gc=False):
     """The place of one frame, or of a batch of sends, in the order of the answers.
 
-    @ivar frames: the answers, once they are known.
     @ivar count: how many messages are sent with it.
     @ivar size: how many bytes their bodies have.
+    @ivar frames: the answers, once they are known.
     """
 
-    __slots__ = ("count", "frames", "size")
-
-    def __init__(self, count: int = 0, size: int = 0) -> None:
-        self.count = count
-        self.size = size
-        self.frames: Optional[list[Frame]] = None
+    count: int = 0
+    size: int = 0
+    frames: Optional[list[Frame]] = None
 
 
 class Session:
-    """One conversation."""
+    """One conversation.
+
+    @ivar ready: whether more frames may be handed in.
+    @ivar logged_in: whether the login is complete.
+    @ivar limit: the most bytes that the next frame may have.
+    """
 
     __slots__ = (
         "_accounts",
@@ -128,6 +143,9 @@ class Session:
         "_tokens",
         "_turns",
         "account",
+        "limit",
+        "logged_in",
+        "ready",
         "state",
     )
 
@@ -135,7 +153,7 @@ class Session:
         """Converse with C{peer}; C{server} is the name and version the greeting gives."""
         self._peer = peer
         self._accounts = accounts
-        self._introduction = Introduction(accounts)
+        self._introduction = Introduction(accounts, peer.origin)
         self._mailroom = mailroom
         self._server = server
         self._queue: deque[Incoming] = deque()
@@ -149,7 +167,7 @@ class Session:
         self._admission: Optional[Admission] = None
         self._tokens: tuple[int, ...] = ()  # the numbers of those shown and given in this login
         self.account: Optional[Account] = None
-        self.state = State.LOGIN
+        self._become(State.LOGIN)
 
     # --- what the connection says ---
 
@@ -158,35 +176,9 @@ class Session:
         self._peer.send([Version(protocol=PROTOCOL_VERSION, server=self._server), self.prompt])
 
     @property
-    def logged_in(self) -> bool:
-        """Whether the login is complete."""
-        return self.state is State.USER
-
-    @property
     def prompt(self) -> System:
         """What is awaited of a client that is not logged in."""
         return self._introduction.prompt
-
-    @property
-    def limit(self) -> int:
-        """The most bytes that the next frame may have."""
-        return USER_FRAME_BYTES if self.state is State.USER else LOGIN_FRAME_BYTES
-
-    @property
-    def ready(self) -> bool:
-        """Whether more frames may be handed in."""
-        return (
-            not self._held
-            and not self._proceeding  # an answer that was there at once; whoever takes the frames goes on
-            and self._sends < SENDS_UNDER_WAY
-            and self._bytes < BYTES_UNDER_WAY
-            and self.state is not State.CLOSED
-        )
-
-    @property
-    def _full(self) -> bool:
-        """Whether as much is under way in the mailroom as may be."""
-        return self._sends >= SENDS_UNDER_WAY or self._bytes >= BYTES_UNDER_WAY
 
     @property
     def closed(self) -> bool:
@@ -195,6 +187,15 @@ class Session:
 
     def receive(self, incoming: Sequence[Incoming]) -> None:
         """These frames arrived, in this order."""
+        if self.ready and self.logged_in and not (self._queue or self._peer.paused):
+            # What is of one kind, as nearly always, need not queue.
+            frame = incoming[0]
+            if type(frame) is Message and (len(incoming) == 1 or set(map(type, incoming)) == _ONLY_MESSAGES):
+                self._accept(incoming)  # type: ignore[arg-type]
+                return
+            if type(frame) is Received and len(incoming) == 1:
+                self._confirm(frame.ids)
+                return
         self._queue.extend(incoming)
         self._proceed()
 
@@ -216,15 +217,11 @@ class Session:
 
     def lost(self) -> None:
         """The connection is gone; answers under way go nowhere."""
-        self._leave()
-        self.state = State.CLOSED
-        self._queue.clear()
+        self._shut()
 
     def fail(self) -> None:
         """Something here went wrong that is not the client's doing: this session ends, alone."""
-        self._leave()
-        self.state = State.CLOSED
-        self._queue.clear()
+        self._shut()
         self._turns.clear()
         reason = "Something went wrong on the server. Connect again; what was accepted is safe."
         self._peer.send([fatal(FatalError(Code.INTERNAL_ERROR, reason))])
@@ -265,7 +262,7 @@ class Session:
     @_alone
     def account_gone(self) -> None:
         """See L{chat.directory.Resident.account_gone}."""
-        self.end(FatalError(Code.ACCOUNT_GONE, "This account no longer exists."))
+        self.end(account_gone())
 
     # --- frames, in order ---
 
@@ -274,6 +271,7 @@ class Session:
         if self._proceeding:
             return  # an answer that was there at once; the loop below goes on with the next frame
         self._proceeding = True
+        self._weigh()
         try:
             queue = self._queue
             while queue and not self._held and not self._peer.paused:
@@ -285,6 +283,7 @@ class Session:
                     self._user(queue.popleft())
         finally:
             self._proceeding = False
+            self._weigh()
         self._flush()
 
     def _take_messages(self) -> list[Message]:
@@ -328,7 +327,7 @@ class Session:
         account = self.account
         assert account is not None
         if isinstance(frame, Received):
-            self._confirm(account, frame.ids)
+            self._confirm(frame.ids)
         elif isinstance(frame, Answer):
             self._door_says(frame.frame)
         elif isinstance(frame, Ping):
@@ -343,8 +342,14 @@ class Session:
             self._hold(self._command(self._change_password(account, frame)))
         elif isinstance(frame, DeleteAccount):
             self._hold(self._delete_account(account, frame.password))
+        elif isinstance(frame, Recovery):
+            self._hold(self._command(self._renew_codes(account, frame.password)))
         elif isinstance(frame, Token):
             self._hold(self._command(self._issue_token()))
+        elif isinstance(frame, (Block, Unblock)):
+            self._hold(self._command(self._block(account, frame.username, isinstance(frame, Block))))
+        elif isinstance(frame, Blocks):
+            self._hold(self._command(self._blocks(account)))
         elif isinstance(frame, Logout):
             self._hold(self._log_out(account, frame.all))
         elif isinstance(frame, Quit):
@@ -365,48 +370,83 @@ class Session:
 
     # --- sends ---
 
-    def _accept(self, messages: list[Message]) -> None:
+    def _accept(self, messages: Sequence[Message]) -> None:
         assert self.account is not None
-        turn = _Turn(len(messages), sum([len(message.body) for message in messages]))
+        size = 0
+        for message in messages:
+            size += len(message.body)
+        turn = _Turn(len(messages), size)
         self._turns.append(turn)
         self._sends += turn.count
-        self._bytes += turn.size
-        self._mailroom.accept(self.account, messages, partial(self._answered, turn), self._broken)
+        self._bytes += size
+        if self._sends >= SENDS_UNDER_WAY or self._bytes >= BYTES_UNDER_WAY:
+            self._weigh()
+        wait = self._mailroom.accept(self.account, messages, partial(self._answered, turn), self._broken)
+        if wait:
+            self._held = True
+            self._weigh()
+            self._peer.run(self._rest(wait))
 
-    def _confirm(self, account: Account, ids: Sequence[int]) -> None:
+    def _confirm(self, ids: Sequence[int]) -> None:
+        assert self.account is not None
+        if len(ids) > RECEIPTS_AT_ONCE:
+            self._held = True
+            self._weigh()
+            self._confirm_rest(self.account, ids, 0)
+            return
         size = len(ids) * ID_BYTES
         self._bytes += size
-        self._mailroom.confirm(account, ids, partial(self._confirmed, size), self._broken)
+        if self._bytes >= BYTES_UNDER_WAY:
+            self._weigh()
+        self._mailroom.confirm(self.account, ids, partial(self._confirmed, size), self._broken)
 
     @_alone
     def _confirmed(self, size: int) -> None:
         """A receipt is on disk."""
-        waited = self._full
         self._bytes -= size
-        if waited:
-            self._peer.resume()
+        if not self.ready:
+            self._look_again()
+
+    @_alone
+    def _confirm_rest(self, account: Account, ids: Sequence[int], start: int) -> None:
+        """One part of very many receipts after the other, so that others have their turn in between."""
+        if start < len(ids):
+            end = start + RECEIPTS_AT_ONCE
+            done = partial(self._confirm_rest, account, ids, end)
+            self._mailroom.confirm(account, ids[start:end], done, self._broken)
+            return
+        self._held = False
+        self._weigh()
+        self._proceed()
+        self._peer.resume()
 
     @_alone
     def _answered(self, turn: _Turn, frames: list[Frame]) -> None:
         """These are the answers to a batch of sends."""
-        waited = self._full
         self._sends -= turn.count
         self._bytes -= turn.size
         turn.frames = frames
         self._flush()
-        if waited:
-            self._peer.resume()
+        if not self.ready:
+            self._look_again()
 
     @_alone
     def _broken(self, error: Exception) -> None:
         """The store could not do it, and has logged why."""
         self.fail()
 
+    def _look_again(self) -> None:
+        """Less is under way now: perhaps more frames can be taken."""
+        self._weigh()
+        if self.ready:
+            self._peer.resume()
+
     # --- commands of several steps ---
 
     def _hold(self, steps: Coroutine[Any, Any, list[Frame]]) -> None:
         """Carry out C{steps}, whose frames are the answer; what follows waits."""
         self._held = True
+        self._weigh()
         self._peer.run(self._carry_out(self._turn(), steps))
 
     async def _carry_out(self, turn: _Turn, steps: Coroutine[Any, Any, list[Frame]]) -> None:
@@ -416,9 +456,18 @@ class Session:
             turn.frames = [fatal(error)]
         finally:
             self._held = False
+            self._weigh()
         self._flush()
         if self._feed is not None:
             self._feed.drained()
+        self._proceed()
+        self._peer.resume()
+
+    async def _rest(self, seconds: float) -> None:
+        """Who has sent too much is not heard for so long."""
+        await self._peer.wait(seconds)
+        self._held = False
+        self._weigh()
         self._proceed()
         self._peer.resume()
 
@@ -429,13 +478,28 @@ class Session:
             return [failed(refusal)]
 
     async def _change_password(self, account: Account, frame: ChangePassword) -> Frame:
-        self._admission = await self._accounts.change_password(account, frame.password, frame.new)
+        with self._journal(account, "change-password"):
+            self._admission = await self._accounts.change_password(account, frame.password, frame.new)
+        tell(Event.PASSWORD_CHANGED, self._peer.origin, account.name)
         return PasswordChanged()
+
+    async def _renew_codes(self, account: Account, password: str) -> Frame:
+        with self._journal(account, "recovery"):
+            codes = await self._accounts.renew_recovery_codes(account, password)
+        tell(Event.CODES_MADE, self._peer.origin, account.name)
+        return RecoveryCodes(codes=codes)
+
+    async def _block(self, account: Account, name: str, blocked: bool) -> Frame:
+        return Blocked(usernames=await self._accounts.block(account, name, blocked))
+
+    async def _blocks(self, account: Account) -> Frame:
+        return Blocked(usernames=await self._accounts.blocked(account))
 
     async def _issue_token(self) -> Frame:
         assert self._admission is not None
         token = await self._accounts.issue(self._admission)
         self._tokens += (token.number,)
+        tell(Event.TOKEN_ISSUED, self._peer.origin, self._admission.account.name, number=token.number)
         return TokenIssued(value=token.value, expires=rfc3339(token.expires))
 
     async def _log_out(self, account: Account, everywhere: bool) -> list[Frame]:
@@ -443,20 +507,35 @@ class Session:
             await self._accounts.revoke(account, None if everywhere else self._tokens)
         except Refusal as refusal:
             return [failed(refusal)]
+        which = "all tokens" if everywhere else "the tokens of a login"
+        tell(Event.TOKENS_REVOKED, self._peer.origin, account.name, which=which)
         return [LoggedOut(), self._begin_again()]
 
     async def _delete_account(self, account: Account, password: str) -> list[Frame]:
         try:
-            await self._accounts.delete(account, password, self)
+            with self._journal(account, "delete-account"):
+                await self._accounts.delete(account, password, self)
         except Refusal as refusal:
             return [failed(refusal)]
+        tell(Event.DELETED, self._peer.origin, account.name)
         return [AccountDeleted(), self._begin_again()]
+
+    @contextmanager
+    def _journal(self, account: Account, request: str) -> Iterator[None]:
+        """Log it if the password for this request was wrong."""
+        try:
+            yield
+        except Refusal as refusal:
+            if refusal.code in WRONG:
+                code = refusal.code.value
+                tell(Event.REFUSED, self._peer.origin, account.name, request=request, code=code)
+            raise
 
     def _begin_again(self) -> System:
         """Leave the account, unless the session has ended meanwhile; what is asked then."""
         self._leave()
         if not self.closed:
-            self.state = State.LOGIN
+            self._become(State.LOGIN)
         return self.prompt
 
     async def _log_in(self, step: Coroutine[Any, Any, Outcome]) -> list[Frame]:
@@ -478,9 +557,32 @@ class Session:
         mailbox = await self._mailroom.mailbox(account)
         if self.closed:
             return []
-        self.state = State.USER
+        self._become(State.USER)
         self._feed = Feed(account, self._mailroom, self._peer, mailbox.offered)
         return [Welcome(username=account.name, waiting=mailbox.waiting)]
+
+    def _become(self, state: State) -> None:
+        """From here on the conversation stands there."""
+        self.state = state
+        self.logged_in = state is State.USER
+        self.limit = USER_FRAME_BYTES if self.logged_in else LOGIN_FRAME_BYTES
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """Find out whether more frames may be handed in."""
+        self.ready = (
+            not self._held
+            and not self._proceeding  # an answer that was there at once; whoever takes the frames goes on
+            and self._sends < SENDS_UNDER_WAY
+            and self._bytes < BYTES_UNDER_WAY
+            and self.state is not State.CLOSED
+        )
+
+    def _shut(self) -> None:
+        """The conversation is over: what arrived and was not looked at is not looked at any more."""
+        self._leave()
+        self._become(State.CLOSED)
+        self._queue.clear()
 
     def _leave(self) -> None:
         """Nothing of the account's mailbox reaches this session any more."""
@@ -505,33 +607,28 @@ class Session:
 
     def _last(self, frame: Frame) -> None:
         """Say C{frame} in its turn, then hang up; what arrived behind it is not looked at."""
-        self._leave()
-        self.state = State.CLOSED
-        self._queue.clear()
+        self._shut()
         self._answer(frame)
 
     def _flush(self) -> None:
         """Say what is answered up to the first frame that is not."""
         turns = self._turns
-        if not turns or turns[0].frames is None:
-            return
         frames: list[Frame] = []
-        final = False
-        while turns and not final and (answer := turns[0].frames) is not None:
+        while turns and (answer := turns[0].frames) is not None:
             turns.popleft()
             frames += answer
-            final = bool(answer) and isinstance(answer[-1], (Fatal, Bye))
-        if final:
-            self._leave()
-            self.state = State.CLOSED
-            self._queue.clear()
-            turns.clear()
+            if answer and isinstance(answer[-1], (Fatal, Bye)):
+                self._shut()
+                turns.clear()
+                self._peer.send(frames)
+                self._peer.close()
+                return
         if frames:
             self._peer.send(frames)
-        if final:
-            self._peer.close()
 
 
+#: The kinds of frames in what nearly always arrives at a time.
+_ONLY_MESSAGES = {Message}
 #: What a client may say.
 _FROM_CLIENTS = (
     Login,
@@ -546,6 +643,10 @@ _FROM_CLIENTS = (
     ChangePassword,
     Token,
     Logout,
+    Recovery,
+    Block,
+    Unblock,
+    Blocks,
 )
 
 

@@ -8,8 +8,12 @@ from pathlib import Path
 from twisted.python import usage
 
 from chat.accounts import Registration
+from chat.errors import StartError
+from chat.rights import Rights
 from chat.service import DEFAULT_DOORS, ChatService, Settings
+from chat.store.key import found
 from chat.store.room import MIB
+from chat.tls.certificate import Pair
 
 
 class Options(usage.Options):
@@ -20,27 +24,56 @@ class Options(usage.Options):
 A store-and-forward chat server. A message that it accepts is delivered to its recipient, or comes
 back to its sender with the reason; never lost, never doubled, never unaccounted for.
 
-Every door is a Twisted endpoint, such as tcp:5311:interface=127.0.0.1, unix:/run/chat/json,
-ssl:5311:privateKey=key.pem:certKey=cert.pem or systemd:domain=INET:index=0; each option may be
-repeated, and naming any door replaces all the defaults (text on 127.0.0.1 port 5310, JSON on 5311,
-DER on 5312). The log says for each the address it really listens on.
+Every door is a Twisted endpoint, such as tcp:5311:interface=127.0.0.1, unix:/run/chat/json or
+systemd:domain=INET:index=0; each option may be repeated, and naming any door replaces all the
+defaults (text on 127.0.0.1 port 5310, JSON on 5311, DER on 5312). The log says for each the address
+it really listens on.
+
+A door that other machines can reach speaks TLS. Without --certificate the server makes a key and a
+certificate in the data directory at its first start; the log says its fingerprint.
 
 Try it with: telnet 127.0.0.1 5310"""
 
+    optFlags = [
+        ["tls", None, "Speak TLS at doors on loopback, too."],
+        [
+            "allow-plaintext",
+            None,
+            "Do without TLS at doors that other machines can reach: anyone may listen.",
+        ],
+    ]
     optParameters = [
         ["data", "d", "chat-data", "Directory of users.db, passwords.db and messages.db; made if missing."],
         [
             "registration",
             None,
             None,
-            "Who may sign up: open (anyone who reaches a door) or closed (nobody)."
-            " [default: open while every door is on loopback or a UNIX socket, else closed]",
+            "Who may sign up: open (anyone who reaches a door), invite (whoever has an invitation of"
+            " chatctl invite) or closed (nobody)."
+            " [default: open while every door is on loopback or a UNIX socket, else invite]",
         ],
+        ["certificate", None, None, "File with the server's certificate and its chain, as PEM, for TLS."],
+        ["key", None, None, "File with the key of --certificate, as PEM."],
+        ["password-key", None, None, "File with the key of passwords.db, if that is to be encrypted."],
         ["bcrypt-rounds", None, "12", "Cost of password hashes, 4 to 31; raised hashes follow at login."],
         ["login-timeout", None, "60", "Seconds a login may take."],
         ["token-days", None, "30", "Days for which a token can stand for a password."],
         ["reserve-names", None, "90", "Days for which nobody can take the name of a deleted account."],
         ["expire", None, "0", "Days after which a message that nobody collected comes back; 0: it waits."],
+        ["messages-per-second", None, "1000", "Messages an account may send in the long run; 0: any number."],
+        [
+            "bytes-per-second",
+            None,
+            "1048576",
+            "Bytes of bodies an account may send in the long run; 0: any. At once, of both, a minute's.",
+        ],
+        ["connections", None, "20000", "Connections at a time; 0: as many as the system lets it have."],
+        [
+            "connections-per-address",
+            None,
+            "1000",
+            "Connections at a time from one IPv4 address or IPv6 /64, loopback excepted; 0: any.",
+        ],
         ["mailbox-limit", None, "0", "Messages that may wait for one account before more come back; 0: any."],
         ["fold", None, "0", "Days after which a removed message is only counted; 0: it stays listed."],
         [
@@ -81,13 +114,21 @@ Try it with: telnet 127.0.0.1 5310"""
             self["reserve-space"] = int(_number(self, "reserve-space", float, 0, 2**40) * MIB)
         self["expire"] = _number(self, "expire", float, 0, 36500)
         self["mailbox-limit"] = _number(self, "mailbox-limit", int, 0, 2**40)
+        self["messages-per-second"] = _number(self, "messages-per-second", float, 0, 2**40)
+        self["bytes-per-second"] = _number(self, "bytes-per-second", float, 0, 2**40)
+        self["connections"] = _number(self, "connections", int, 0, 2**31)
+        self["connections-per-address"] = _number(self, "connections-per-address", int, 0, 2**31)
         self["fold"] = _number(self, "fold", float, 0, 36500)
+        if (self["certificate"] is None) != (self["key"] is None):
+            raise usage.UsageError("--certificate and --key are given together or not at all.")
+        if self["tls"] and self["allow-plaintext"]:
+            raise usage.UsageError("--tls and --allow-plaintext contradict each other: give one of them.")
         if self["registration"] is not None:
             try:
                 self["registration"] = Registration(self["registration"])
             except ValueError:
-                modes = " or ".join(mode.value for mode in Registration)
-                raise usage.UsageError(f"--registration is {modes}.") from None
+                *others, last = (mode.value for mode in Registration)
+                raise usage.UsageError(f"--registration is {', '.join(others)} or {last}.") from None
 
 
 def makeService(options: Options) -> ChatService:
@@ -105,13 +146,30 @@ def makeService(options: Options) -> ChatService:
         reserve_space=options["reserve-space"],
         expire=options["expire"],
         mailbox_limit=options["mailbox-limit"],
+        messages_per_second=options["messages-per-second"],
+        bytes_per_second=options["bytes-per-second"],
+        connections=options["connections"],
+        connections_per_address=options["connections-per-address"],
         fold=options["fold"],
+        password_key=found(options["password-key"] and Path(options["password-key"])),
+        tls=bool(options["tls"]),
+        allow_plaintext=bool(options["allow-plaintext"]),
+        certificate=_pair(options),
     )
     reactor.addSystemEventTrigger("after", "startup", _spare_the_collector)
     try:
-        return ChatService(reactor, settings)
+        return ChatService(reactor, settings, Rights.asked(getattr(options, "parent", None)))
+    except StartError as error:
+        raise SystemExit(f"chat: {error}") from None
     except ValueError as error:
         raise SystemExit(f"chat: {error}: see twistd chat --help") from None
+
+
+def _pair(options: Options) -> Pair | None:
+    if options["certificate"] is None:
+        return None
+    # In full: a server in the background is in another folder.
+    return Pair(Path(options["certificate"]).absolute(), Path(options["key"]).absolute())
 
 
 def _spare_the_collector() -> None:

@@ -15,6 +15,7 @@ import queue
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -60,6 +61,7 @@ class Daemon:
         self.folder.mkdir()
         self.log: list[str] = []
         self.doors: list[tuple[str, str]] = []
+        self.encrypted: set[str] = set()
         self._connections: list[socket.socket] = []
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -71,9 +73,15 @@ class Daemon:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, *options: str, program: tuple[str, ...] = (*TWISTD, "-n")) -> None:
-        """Start it with these options and wait until it listens."""
+    def start(
+        self, *options: str, program: tuple[str, ...] = (*TWISTD, "-n"), inherited: tuple[int, ...] = ()
+    ) -> None:
+        """Start it with these options and wait until it listens.
+
+        @param inherited: file descriptors that the program gets, with the numbers they have here.
+        """
         self.doors.clear()
+        self.encrypted.clear()
         command = [*program, "chat", "--data", "data", "--bcrypt-rounds", "4", *options]
         self._process = subprocess.Popen(
             command,
@@ -83,18 +91,20 @@ class Daemon:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            pass_fds=inherited,
         )
         self._test.addCleanup(self.kill)
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
         while "registration is" not in self._next_line():
-            if door := re.search(r"(\w+) door listening on (\S+)", self.log[-1]):
+            if door := re.search(r"(\w+) door listening on (\S+?)(, TLS|, plaintext)?$", self.log[-1]):
                 self.doors.append((door[1], door[2]))
-        if not any(option.startswith("ssl:") for option in options):
-            # It listens, but does it run? Until then a signal would end it where it stands.
-            connection = self.connect(self.doors[0][0])
-            connection.recv(1)
-            connection.close()
+                if door[3] == ", TLS":
+                    self.encrypted.add(door[2])
+        # It listens, but does it run? Until then a signal would end it where it stands.
+        connection = self.connect(self.doors[0][0])
+        connection.recv(1)
+        connection.close()
 
     def _read(self, stream: IO[str]) -> None:
         for line in stream:
@@ -166,8 +176,17 @@ class Daemon:
     # --- clients ---
 
     def connect(self, kind: str, number: int = 0) -> socket.socket:
-        """A connection to a door of this kind, the first or a later one."""
+        """A connection to a door of this kind, the first or a later one; encrypted where it has to be."""
         address = [where for door, where in self.doors if door == kind][number]
+        connection = self.reach(address)
+        if address in self.encrypted:
+            connection = trusting().wrap_socket(connection)
+            self._connections.append(connection)
+            self._test.addCleanup(connection.close)
+        return connection
+
+    def reach(self, address: str) -> socket.socket:
+        """A bare connection to a door."""
         if address.startswith("unix:"):
             connection = socket.socket(socket.AF_UNIX)
             connection.settimeout(PATIENCE)
@@ -196,6 +215,14 @@ class Daemon:
             caller.expect("password")
         caller.expect("welcome")
         return caller
+
+
+def trusting() -> ssl.SSLContext:
+    """What takes any certificate: who answers is known."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 class Caller(Talker):
@@ -254,4 +281,15 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-__all__ = ["PATIENCE", "ROOT", "TWIST", "TWISTD", "Caller", "Daemon", "execute", "password", "until"]
+__all__ = [
+    "PATIENCE",
+    "ROOT",
+    "TWIST",
+    "TWISTD",
+    "Caller",
+    "Daemon",
+    "execute",
+    "password",
+    "trusting",
+    "until",
+]

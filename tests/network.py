@@ -38,6 +38,7 @@ from chat.protocol import ChatFactory, ChatProtocol
 from chat.session import Session
 from chat.store import Store
 from chat.store.files import DataDirectory, schemas
+from chat.store.opener import PLAIN, Opener
 from chat.store.pool import DirectPool
 from chat.wire import Codec, deserialize, framing, serialize
 from chat.wire.text import TextTranslator
@@ -111,6 +112,18 @@ class Talker:
         """Say user name and password, at once."""
         self.answer("username", name)
         self.answer("password", password(name) if secret is None else secret)
+
+    def log_in(self, name: str, secret: str | None = None) -> list[Said]:
+        """Log in and tell what was heard from C{welcome} on; fails when not welcome."""
+        self.say_login(name, secret)
+        heard = self.hear()
+        while heard and heard[0].get("keyword") != "welcome":
+            if heard[0].get("keyword") in ("failed", "fatal"):
+                raise AssertionError(heard[0])
+            del heard[0]
+        if not heard:
+            raise AssertionError(f"{name} was not welcome")
+        return heard
 
     # --- hearing ---
 
@@ -285,18 +298,6 @@ class Client(Talker):
         """Whether the server has hung up."""
         return self.wire.half_closed or self.wire.disconnecting or self.wire.lost
 
-    def log_in(self, name: str, secret: str | None = None) -> list[Said]:
-        """Log in and tell what was heard from C{welcome} on; fails when not welcome."""
-        self.say_login(name, secret)
-        heard = self.hear()
-        while heard and heard[0].get("keyword") != "welcome":
-            if heard[0].get("keyword") in ("failed", "fatal"):
-                raise AssertionError(heard[0])
-            del heard[0]
-        if not heard:
-            raise AssertionError(f"{name} was not welcome")
-        return heard
-
 
 class Hashing:
     """The thread pool of the passwords: does its work at once, or when told to."""
@@ -330,8 +331,8 @@ class Disk(DirectPool):
     @ivar seconds: how long, from the moment it begins to the moment its end is known.
     """
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
-        super().__init__(directory)
+    def __init__(self, directory: Path, clock: Clock, opener: Opener) -> None:
+        super().__init__(directory, opener)
         self._clock = clock
         self.seconds = 0.0
         for name in ("main", "users", "passwords"):
@@ -350,15 +351,15 @@ class Disk(DirectPool):
 _blank: dict[str, bytes] = {}
 
 
-def open_data(directory: Path) -> DataDirectory:
+def open_data(directory: Path, opener: Opener = PLAIN) -> DataDirectory:
     """Open a data directory; a new one is a copy of one made before, which spares the disk."""
-    if not directory.exists():
+    if opener is PLAIN and not directory.exists():
         directory.mkdir()
         for name, content in _blank.items():
             (directory / name).write_bytes(content)
-    held = DataDirectory(directory, schemas())
+    held = DataDirectory(directory, schemas(), None, opener)
     held.open()
-    if not _blank:
+    if opener is PLAIN and not _blank:
         DirectPool(directory).connect().close()  # changes the journal mode, as every start does
         _blank.update({file.name: file.read_bytes() for file in directory.glob("*.db")})
     return held
@@ -375,6 +376,7 @@ class Network:
         login_timeout: float = 60.0,
         clock: Optional[Clock] = None,
         hashing: Optional[Hashing] = None,
+        opener: Opener = PLAIN,
     ) -> None:
         """Start a server on the data directory C{data}, which is made if need be."""
         self.data = data
@@ -386,8 +388,8 @@ class Network:
         self.clients: list[Client] = []
         self.hashing = Hashing() if hashing is None else hashing
         self.directory = Directory()
-        self._held = open_data(data)
-        self.disk = Disk(data, self.clock)
+        self._held = open_data(data, opener)
+        self.disk = Disk(data, self.clock, opener)
         self.store = Store(
             self.disk,
             self.clock,
@@ -418,10 +420,15 @@ class Network:
         """The time in milliseconds since 1970-01-01 UTC."""
         return round(self.clock.seconds() * 1000)
 
-    def connect(self, codec: Codec | str = Codec.JSON) -> Client:
-        """A client that has heard the greeting."""
+    def client(self, codec: Codec | str = Codec.JSON) -> Client:
+        """A client that has heard nothing yet."""
         client = Client(self, codec)
         self.clients.append(client)
+        return client
+
+    def connect(self, codec: Codec | str = Codec.JSON) -> Client:
+        """A client that has heard the greeting."""
+        client = self.client(codec)
         client.hear()
         return client
 

@@ -63,6 +63,7 @@ ENTRY = m.Entry(
 SAMPLES: tuple[m.Frame, ...] = (
     m.Login(field="username", value="alice"),
     m.Login(field="", value=""),
+    m.Login(field="password", value="correct horse", codes=True),
     MESSAGE,
     m.Message(recipient="", body=""),
     m.Version(protocol=1, server="chat 1.0"),
@@ -70,6 +71,7 @@ SAMPLES: tuple[m.Frame, ...] = (
     m.Password(),
     m.NewPassword(),
     m.Created(username="alice"),
+    m.Created(username="alice", recovery=["h3xt-9wq0-kc7f-2zpm", "0d5r-x8yb-4t1n-vj6e"]),
     m.Welcome(username="alice", waiting=3),
     m.Failed(code="slow-down", reason="Too fast.", ref="c1", seconds=2),
     m.Failed(code="bad-state", reason="Not now."),
@@ -104,6 +106,15 @@ SAMPLES: tuple[m.Frame, ...] = (
     m.Logout(all=True),
     m.Logout(),
     m.LoggedOut(),
+    m.Recovery(password="correct horse"),
+    m.RecoveryCodes(codes=["h3xt-9wq0-kc7f-2zpm", "0d5r-x8yb-4t1n-vj6e"]),
+    m.RecoveryCodes(codes=[]),
+    m.Block(username="mallory"),
+    m.Unblock(username="mallory"),
+    m.Blocks(),
+    m.Blocked(usernames=["mallory", "\u00e9ve"]),
+    m.Blocked(usernames=[]),
+    m.Message(recipient="bob", body="The backup is done.", automatic=True),
 )
 
 #: Strings that have broken programs, and any other.

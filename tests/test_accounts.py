@@ -673,7 +673,7 @@ class CutTests(SynchronousTestCase):
             for statement in (
                 "SELECT id, name, state FROM users.accounts",
                 "SELECT account FROM passwords.passwords",
-                "SELECT id, sender, recipient, state, receipt, ref, code, addressee, subject, body"
+                "SELECT id, sender, recipient, state, options, ref, code, addressee, subject, body"
                 " FROM ledger",
                 "SELECT * FROM mailboxes WHERE waiting > 0",
                 "SELECT * FROM counters",

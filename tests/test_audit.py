@@ -23,8 +23,8 @@ from chat.admin.audit import Report, audit
 from chat.admin.command import Unusable
 from chat.admin.main import main
 from chat.ledger import LAWFUL, Account, State
-from chat.store.backup import ALIASES
 from chat.store.files import NAMES, VERSIONS, DataDirectory, path, schemas
+from chat.store.layout import ALIASES
 from tests.world import PASSWORD, Onlooker, World, open_world
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -377,7 +377,8 @@ class DamageTests(SynchronousTestCase):
         self.change(RETURNED, "code = 'x' || char(27)")
         self.assertFound(
             f"message {RETURNED}: code 'x\\x1b' is not known:"
-            " it should be one of ('account-deleted', 'expired', 'mailbox-full', 'unknown-recipient')"
+            " it should be one of"
+            " ('account-deleted', 'blocked', 'expired', 'mailbox-full', 'unknown-recipient')"
         )
 
     def test_codeAndAddressee(self) -> None:
@@ -419,10 +420,10 @@ class DamageTests(SynchronousTestCase):
         self.change(DELIVERED, "digest = x'00'")
         self.assertEqual(names(audit(self.path)), [])
 
-    def test_receipt(self) -> None:
-        """A receipt is wanted or not."""
-        self.change(DELIVERED, "receipt = 2")
-        self.assertFound(f"message {DELIVERED}: receipt 2 is none: it should be 0 or 1")
+    def test_options(self) -> None:
+        """A receipt is wanted or not, and a program wrote it or not."""
+        self.change(DELIVERED, "options = 4")
+        self.assertFound(f"message {DELIVERED}: options 4 are none: they should be 0 to 3")
 
     # --- positions ---
 
@@ -576,6 +577,28 @@ class DamageTests(SynchronousTestCase):
         )
         self.assertFound(f"token 2: of account {CAROL}, which has no password: it should be gone")
 
+    def test_codesOfNobody(self) -> None:
+        """Recovery codes, and the note of a reset, of an account that has no password."""
+        self.sql(
+            "passwords",
+            f"INSERT INTO recoveries VALUES ({ALICE}, x'01', NULL), ({CAROL}, x'02', NULL),"
+            f" ({CAROL}, x'03', 5)",
+            f"INSERT INTO resets VALUES ({ALICE}, 1), ({CAROL}, 1)",
+        )
+        self.assertFound(
+            f"account {CAROL}: has recovery codes, but no password: they should be gone",
+            f"account {CAROL}: has a reset, but no password: they should be gone",
+        )
+
+    def test_invitations(self) -> None:
+        """An invitation that was used too often."""
+        self.sql(
+            "users",
+            "INSERT INTO invitations (digest, made, expires, uses)"
+            " VALUES (x'01', 1, 2, 0), (x'02', 1, 2, -1)",
+        )
+        self.assertFound("invitation 2: good for -1 accounts: it should be 0 or more")
+
     def test_accountStates(self) -> None:
         """A state that there is not, and a date that does not belong to the state."""
         self.sql(
@@ -633,7 +656,7 @@ class DamageTests(SynchronousTestCase):
         self.sql("users", "PRAGMA application_id = 5")
         self.sql("passwords", "PRAGMA user_version = 0")
         self.assertFound(
-            "passwords.db: schema version 0 is none: it should be 2",
+            f"passwords.db: schema version 0 is none: it should be {VERSIONS['passwords']}",
             "users.db: application id 0x5 is not that of a chat server: it should be 0x63686174",
         )
 

@@ -18,7 +18,10 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.admin import check as checking
-from chat.admin.check import Grade, Line, answers, door, room, versions
+from chat.admin import doors
+from chat.admin.check import room, versions
+from chat.admin.doors import answers, door
+from chat.admin.grade import Grade, Line
 from chat.admin.main import main
 from chat.store.files import NAMES, VERSIONS, DataDirectory, path, schemas
 from tests.world import World
@@ -328,7 +331,7 @@ class DoorTests(SynchronousTestCase):
 
     def test_silent(self) -> None:
         """A door where nothing is said may be one of something else."""
-        self.patch(checking, "PATIENCE", 0.05)
+        self.patch(doors, "PATIENCE", 0.05)
         line = self.say(self.serve(None))
         self.assertEqual(line.grade, Grade.WARNING)
         self.assertIn("says nothing within 0.05 seconds", line.text)

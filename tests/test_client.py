@@ -29,6 +29,7 @@ from chat.client import (
     Refused,
     Silent,
     Stopped,
+    Unanswerable,
     UnknownMessage,
     connection,
     endpoint_from,
@@ -40,6 +41,9 @@ from chat.messages import (
     Accepted,
     AccountDeleted,
     Answer,
+    Block,
+    Blocked,
+    Blocks,
     Bye,
     ChangePassword,
     Created,
@@ -70,6 +74,7 @@ from chat.messages import (
     Returned,
     Token,
     TokenIssued,
+    Unblock,
     Username,
     Version,
     Welcome,
@@ -112,6 +117,11 @@ class MemoryServer:
         self.tokens: dict[str, str] | None = {}
         self.issued = 0
         self.expires = "2026-12-22T21:07:00.000Z"
+        #: The codes of invitations that are good for an account; None: everybody may sign up.
+        self.invites: set[str] | None = None
+        #: The recovery codes, and whose they are; and those that a new account is given.
+        self.recoveries: dict[str, str] = {}
+        self.recovery_codes: list[str] = []
         self.answers: list[Callable[[MemorySession, Frame], bool]] = []
         self.mute = False
         self.greeting: Frame = Version(protocol=1, server="memory 1")
@@ -143,6 +153,7 @@ class MemoryServer:
             body=message.body,
             receipt=message.receipt,
             returned=returned,
+            automatic=message.automatic,
         )
         stored = self.ledger[id] = Stored(kept, owner, "returned" if returned else "waiting")
         if ref:
@@ -185,6 +196,8 @@ class MemorySession(Protocol):
         self.number = len(server.sessions)
         self.name = ""
         self._wanted = ""
+        self._invite = ""
+        self._recovery = ""
         self._translator = FrameTranslator(codec)
         self._over = False
         server.sessions.append(self)
@@ -291,7 +304,16 @@ class MemorySession(Protocol):
         server, value = self.server, login.value
         if login.field == "username":
             self._wanted = value.lower()
-            self.say(Password() if self._wanted in server.accounts else NewPassword())
+            free = self._wanted not in server.accounts and (server.invites is None or self._invite != "")
+            self.say(NewPassword() if free else Password())
+        elif login.field == "invite":
+            self._take_invite(value)
+        elif login.field == "recovery":
+            if server.recoveries.get(value) == self._wanted:
+                self._recovery = value
+                self.say(NewPassword())
+            else:
+                self.say(Failed(code="wrong-recovery", reason="Not this one."), Username())
         elif login.field == "token" and server.tokens is None:
             self.say(Failed(code="bad-frame", reason="What is a token?"), Password())
         elif login.field == "token":
@@ -299,13 +321,33 @@ class MemorySession(Protocol):
                 self._welcome()
             else:
                 self.say(Failed(code="wrong-token", reason="Not this one."), Username())
-        elif self._wanted not in server.accounts:
+        elif self._recovery:
             server.accounts[self._wanted] = value
-            self.say(Created(username=self._wanted), Username())
-        elif server.accounts[self._wanted] != value:
+            del server.recoveries[self._recovery]
+            self._recovery = ""
+            self.say(PasswordChanged(), Username())
+        elif self._wanted not in server.accounts and (server.invites is None or self._invite):
+            self._sign_up(value, login.codes)
+        elif server.accounts.get(self._wanted) != value:
             self.say(Failed(code="wrong-password", reason="Not this one."), Username())
         else:
             self._welcome()
+
+    def _take_invite(self, value: str) -> None:
+        if self.server.invites is None or value in self.server.invites:
+            self._invite = value
+            self.say(Username())
+        else:
+            self.say(Failed(code="wrong-invite", reason="Not this one."), Username())
+
+    def _sign_up(self, password: str, codes: bool) -> None:
+        server = self.server
+        if server.invites is not None:
+            server.invites.discard(self._invite)
+        self._invite = ""
+        server.accounts[self._wanted] = password
+        recovery = server.recovery_codes if codes else []
+        self.say(Created(username=self._wanted, recovery=recovery), Username())
 
     def _welcome(self) -> None:
         waiting = [
@@ -512,6 +554,97 @@ class LoginTests(ClientTests):
             self.run_for(5)
             self.assertEqual(self.successResultOf(started).username, "carol", cut)
 
+    def test_invited(self) -> None:
+        """With the code of an invitation an account is made where not everybody may."""
+        self.server.invites = {"7q2m"}
+        self.connect("carol", "secret word", create=True, invite="7q2m")
+        fields = [(frame.field, frame.value) for frame in self.server.frames(Login)]
+        self.assertEqual(fields[:3], [("invite", "7q2m"), ("username", "carol"), ("password", "secret word")])
+        self.assertEqual([field for field, _ in fields[3:]], ["username", "password"])
+        self.assertEqual(self.server.accounts["carol"], "secret word")
+        self.assertEqual(self.server.invites, set())
+
+    def test_invited_cut_anywhere(self) -> None:
+        """Nor is an account lost that was made with a code just before the connection broke."""
+        for cut in range(1, 24):
+            self.setUp()
+            self.server.cuts = {cut}
+            self.server.invites = {"7q2m"}
+            started = self.client("carol", "secret word", create=True, invite="7q2m").start()
+            self.run_for(5)
+            self.assertEqual(self.successResultOf(started).username, "carol", cut)
+
+    def test_wrong_invitation(self) -> None:
+        """A code that is not good stops the client before a name or a password is said."""
+        self.server.invites = {"7q2m"}
+        started = self.client("carol", "secret word", create=True, invite="x0vd").start()
+        self.flush()
+        self.assertEqual(self.failureResultOf(started, Refused).value.code, "wrong-invite")
+        self.assertEqual([frame.field for frame in self.server.frames(Login)], ["invite"])
+
+    def test_code_lost_to_another(self) -> None:
+        """Who is too late with a code is told so, though the name was asked and the password sent."""
+        self.server.invites = {"7q2m"}
+
+        def too_late(session: MemorySession, frame: Frame) -> bool:
+            if not isinstance(frame, Login) or frame.field != "password":
+                return False
+            return session.say(Failed(code="wrong-invite", reason="It is used up."), Username())
+
+        self.server.answers.append(too_late)
+        started = self.client("carol", "secret word", create=True, invite="7q2m").start()
+        self.flush()
+        self.assertEqual(self.failureResultOf(started, Refused).value.code, "wrong-invite")
+
+    def test_recovery_codes_of_a_new_account(self) -> None:
+        """Who signs up is told the recovery codes."""
+        self.server.recovery_codes = ["f3x9", "0k2m"]
+        created: list[Created] = []
+        self.connect("carol", "secret word", create=True, on_created=created.append)
+        self.assertEqual([frame.recovery for frame in created], [["f3x9", "0k2m"]])
+
+    def test_recovered(self) -> None:
+        """With a recovery code the password is replaced, and logged in with."""
+        self.server.recoveries = {"f3x9": "alice"}
+        self.connect("alice", "looking glass", recovery="f3x9")
+        self.assertEqual(self.server.accounts["alice"], "looking glass")
+        self.assertEqual(self.server.recoveries, {})
+        self.session().cut()
+        self.run_for(5)  # and again, without the code
+        self.assertEqual(len(self.server.online("alice")), 1)
+
+    def test_recovered_cut_anywhere(self) -> None:
+        """Wherever the connection breaks, the new password is in force in the end."""
+        for cut in range(1, 24):
+            self.setUp()
+            self.server.cuts = {cut}
+            self.server.recoveries = {"f3x9": "alice"}
+            started = self.client("alice", "looking glass", recovery="f3x9").start()
+            self.run_for(5)
+            self.assertEqual(self.successResultOf(started).username, "alice", cut)
+            self.assertEqual(self.server.accounts["alice"], "looking glass", cut)
+
+    def test_wrong_recovery_code(self) -> None:
+        """A recovery code that is not good stops the client, and the password is not said."""
+        started = self.client("alice", "looking glass", recovery="f3x9").start()
+        self.flush()
+        self.assertEqual(self.failureResultOf(started, Refused).value.code, "wrong-recovery")
+        self.assertNotIn("password", [frame.field for frame in self.server.frames(Login)])
+
+    def test_recover_nobody(self) -> None:
+        """Where the name is free, there is nothing to recover, and no account is made."""
+        started = self.client("carol", "looking glass", recovery="f3x9").start()
+        self.flush()
+        self.failureResultOf(started, NoSuchAccount)
+        self.assertNotIn("carol", self.server.accounts)
+
+    def test_no_answer_before_the_login(self) -> None:
+        """A server that says a password is changed that nobody asked to change speaks something else."""
+        self.server.greeting = PasswordChanged()
+        started = self.client().start()
+        self.flush()
+        self.failureResultOf(started, NotChat)
+
     def test_wrong_password(self) -> None:
         """A wrong password stops the client; it does not try for ever."""
         started = self.client("alice", "looking glass").start()
@@ -646,6 +779,7 @@ class ReconnectTests(ClientTests):
         self.assertEqual(self.disconnected, [])
         self.run_for(1)
         self.assertIsInstance(self.disconnected[0][0], Silent)
+        self.assertIn("TLS", str(self.disconnected[0][0]))  # which is why it may wait
 
     def test_silent_answer(self) -> None:
         """A server that does not answer is given up, and the question fails."""
@@ -1352,6 +1486,48 @@ class CommandTests(ClientTests):
         self.assertEqual([entry.subject for entry in self.successResultOf(listing).messages], ["hi"])
         self.assertEqual(self.successResultOf(read).missing, [1])
 
+    def test_answer(self) -> None:
+        """A program's answer is automatic, goes to the sender, and once for each message."""
+        client = self.connect()
+        message = Message(id=7, sender="bob", recipient="alice", time=TIME, body="Are you there?")
+        for _ in range(2):
+            answered = client.answer(message, "I am away.", "Away")
+            self.flush()
+            self.assertEqual(self.successResultOf(answered).id, 1)
+        (sent,) = [each.message for each in self.server.ledger.values()]
+        self.assertEqual(
+            (sent.recipient, sent.subject, sent.body, sent.automatic), ("bob", "Away", "I am away.", True)
+        )
+
+    def test_no_answer_to_a_program(self) -> None:
+        """What is automatic, or came back, is not answered: two programs cannot go on for ever."""
+        client = self.connect()
+        back = Returned(code="unknown-recipient", recipient="bbo", note="No.")
+        for more in ({"automatic": True}, {"returned": back}):
+            message = Message(id=7, sender="bob", recipient="alice", time=TIME, body="x", **more)
+            self.failureResultOf(client.answer(message, "I am away."), Unanswerable)
+        self.flush()
+        self.assertEqual(self.server.ledger, {})
+
+    def test_blocks(self) -> None:
+        """Blocking, unblocking and asking are told whom the server tells."""
+        client = self.connect()
+        asked: list[Frame] = []
+        names = ["mallory"]
+
+        def answer(session: MemorySession, frame: Frame) -> bool:
+            if not isinstance(frame, (Block, Unblock, Blocks)):
+                return False
+            asked.append(frame)
+            return session.say(Blocked(usernames=names))
+
+        self.server.answers.append(answer)
+        for ask in (lambda: client.block("mallory"), lambda: client.unblock("eve"), client.blocked):
+            told = ask()
+            self.flush()
+            self.assertEqual(self.successResultOf(told).usernames, names)
+        self.assertEqual(asked, [Block(username="mallory"), Unblock(username="eve"), Blocks()])
+
     def test_change_password(self) -> None:
         """After a change the client logs in with the new password."""
         client = self.connect(tokens=False)
@@ -1732,7 +1908,7 @@ class AddressTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """What is no address is refused with the reason."""
-        for address in ("", "localhost", "host:0", "host:70000", "unix:", "a b:1", "nonsense:1:2"):
+        for address in ("", "somewhere", "host:0", "host:70000", "unix:", "a b:1", "nonsense:1:2", "tls://"):
             with self.assertRaises(ValueError, msg=address) as caught:
                 endpoint_from(MemoryReactorClock(), address)
             self.assertIn(repr(address), str(caught.exception))

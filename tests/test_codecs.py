@@ -202,6 +202,55 @@ class TranslatorTests(SynchronousTestCase):
                 at += size
             self.assertEqual(found, frames)
 
+    def arrives(self, codec: Codec, pieces: list[bytes], limit: int) -> None:
+        """Pieces handed in as they arrive become what they become when they are fed first."""
+        fed, handed = FrameTranslator(codec), FrameTranslator(codec)
+        for piece in pieces:
+            fed.feed(piece)
+            data = piece
+            while True:
+                frames = fed.take(limit)
+                self.assertEqual(handed.take(limit, data), frames)
+                self.assertEqual((handed.buffered, handed.more), (fed.buffered, fed.more))
+                if not frames:
+                    break
+                last = frames[-1]
+                if isinstance(last, Answer) and isinstance(last.frame, Fatal):
+                    return
+                data = b""
+
+    def test_as_it_arrives(self) -> None:
+        """What arrives whole, in part, wrong or too long for the limit, to the byte."""
+        for codec in Codec:
+            good, bad, malformed, large = GOOD[codec], BAD[codec], MALFORMED[codec], LARGE[codec]
+            size = len(good)
+            for limit in (size - 1, size, 2 * size - 1, 2 * size, 100):
+                for pieces in (
+                    [b"", good, b"", good],
+                    [good + good],
+                    [good[:1], good[1:] + good],
+                    [good + good[:-1], good[-1:], good],
+                    [bad + good],
+                    [good + bad + good],
+                    [good + malformed + good],
+                    [good + large[:-1], large[-1:]],
+                    [good * (FRAMES_AT_ONCE + 1)],
+                ):
+                    self.arrives(codec, pieces, limit)
+                    self.arrives(codec, pieces, 1 << 20)
+
+    @ALWAYS
+    @given(st.lists(FRAMES, max_size=4), st.binary(max_size=20), CUTS, st.integers(50, 400))
+    def test_any_as_it_arrives(self, frames: list[Frame], odd: bytes, cuts: list[int], limit: int) -> None:
+        """The same for any frames, and any bytes among them."""
+        for codec in Codec:
+            pieces = [serialize(frame, codec) for frame in frames]
+            pieces.insert(len(pieces) // 2, odd)
+            wire = b"".join(pieces)
+            cut = [wire[at : at + cuts[0] * 9] for at in range(0, len(wire), cuts[0] * 9)]
+            for each in (pieces, [wire], cut):
+                self.arrives(codec, each, limit)
+
     def floods(self, codec: Codec, wire: bytes) -> list[int]:
         """How many frames come of each take of a flood, and that only the last one ends it."""
         translator = self.translator(codec, wire)

@@ -25,6 +25,8 @@ from chat.conformance.__main__ import chosen, fault, main, make, parse_address
 from chat.conformance.check import CHECKS, Room, Server, sign_up
 from chat.conformance.codecs import CODECS, Codec, Plain
 from chat.conformance.talk import Address
+from chat.invitation import parse
+from tests.test_audit import called
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "protocol.rst"
@@ -37,7 +39,8 @@ class Daemon:
     """The real server, with files of its own."""
 
     def __init__(self, data: str, *options: str) -> None:
-        command = [sys.executable, "-m", "twisted", "--log-format=text", "chat", "--data", data]
+        command = [sys.executable, "-X", "importtime", "-m", "twisted", "--log-format=text"]
+        command += ["chat", "--data", data]
         command += ["--bcrypt-rounds", "4", "--json", LOOPBACK, "--der", LOOPBACK, *options]
         self.process = subprocess.Popen(
             command,
@@ -110,25 +113,34 @@ class ServerTests(SynchronousTestCase):
         self.assertTrue(fine)
         return verdict
 
+    def assertSound(self, daemon: Daemon) -> None:
+        """It has no defect to tell of, and imported nothing once it listened: in a jail it could not."""
+        daemon.stop()
+        self.assertNotIn("Traceback", daemon.log)
+        start, serving, rest = daemon.log.partition("registration is")
+        self.assertTrue(serving)
+        self.assertIn("import time:", start)
+        self.assertEqual([line for line in rest.splitlines() if "import time:" in line], [])
+
     def test_json(self) -> None:
         """Every check of the JSON door passes, those of the time-out and of the last word included."""
         daemon = self.start("--login-timeout", "2")
         verdict = self.passes(daemon.server("json", login_timeout=2.0, process=daemon.process.pid))
         others = {name for name, check in CHECKS.items() if check.codec == "der"}
-        self.assertEqual(verdict.skipped(), others | {"closed-sign-up"})
+        self.assertEqual(verdict.skipped(), others | NOT_OPEN)
         self.assertRegex(verdict.lines[-1], r"^\d+ passed, 0 failed, \d+ skipped$")
-        self.assertNotIn("Traceback", daemon.log)
+        self.assertSound(daemon)
 
     def test_der(self) -> None:
         """Every check of the DER door passes."""
         daemon = self.start()
         verdict = self.passes(daemon.server("der", process=daemon.process.pid))
         others = {name for name, check in CHECKS.items() if check.codec == "json"}
-        self.assertEqual(verdict.skipped(), others | {"closed-sign-up", "login-timeout"})
-        self.assertNotIn("Traceback", daemon.log)
+        self.assertEqual(verdict.skipped(), others | NOT_OPEN | {"login-timeout"})
+        self.assertSound(daemon)
 
     def test_closed(self) -> None:
-        """Where nobody can sign up, a name that exists and one that does not are told the same."""
+        """Where not everybody can sign up, known and unknown names are told the same; guests enter."""
         data = self.mktemp()
         before = Daemon(data)
         self.addCleanup(before.stop)
@@ -137,11 +149,18 @@ class ServerTests(SynchronousTestCase):
         known = room.fresh()
         sign_up(room.stranger(), known)
         before.stop()
-        closed = Daemon(data, "--registration", "closed")
+        closed = Daemon(data, "--registration", "invite")
         self.addCleanup(closed.stop)
-        server = closed.server("json", closed=True, known=known.name)
+        _, line, _ = called("invite", "--data", data, "--address", "127.0.0.1:5311")
+        code = parse(line.rstrip()).code
+        server = closed.server("json", closed=True, known=known.name, invitation=code)
         verdict = self.passes(server)
-        self.assertEqual(verdict.lines[-1], f"1 passed, 0 failed, {len(CHECKS) - 1} skipped")
+        self.assertEqual(verdict.lines[-1], f"3 passed, 0 failed, {len(CHECKS) - 3} skipped")
+        self.assertIsNot(fault(CHECKS["invited"], server), None)  # it was good for one account
+
+
+#: The checks that need a server where not everybody can sign up.
+NOT_OPEN = {"closed-sign-up", "closed-recovery", "invited"}
 
 
 # --- liars ---------------------------------------------------------------------------
@@ -395,16 +414,34 @@ def lenient(data: Plain) -> Optional[list[Plain]]:
     return [{"type": "system", "data": {"keyword": "welcome", "username": "x", "waiting": 0}}]
 
 
+@about("created", "recovery-codes")
+def worthless_codes(data: Plain) -> None:
+    """Recovery codes that the server does not take."""
+    for field in ("recovery", "codes"):
+        if field in data:
+            data[field] = [code[::-1] for code in data[field]]
+
+
 @about("token-issued")
 def without_tokens(data: Plain) -> list[Plain]:
     """Tokens are not known."""
     return [{"type": "system", "data": {"keyword": "failed", "code": "bad-frame", "reason": "What?"}}]
 
 
+@about("message")
+def never_automatic(data: Plain) -> None:
+    """What came back is not marked as automatic."""
+    if "returned" in data:
+        data.pop("automatic", None)
+
+
 #: Lies, and the checks that see through them; together these are all the checks.
 LIES: dict[str, tuple[Callable[[], Lie], str]] = {
     "another version": (lambda: setting("version", protocol=2), "greeting"),
-    "two prompts": (lambda: twice("username"), "signing-up sign-up-at-once longest-name"),
+    "two prompts": (
+        lambda: twice("username"),
+        "signing-up sign-up-at-once longest-name needless-invitation",
+    ),
     "shouted": (lambda: shouted, "prepared-names logging-in"),
     "early": (lambda: early, "waiting-mail"),
     "miscounted": (lambda: miscounted, "logging-in waiting-mail reading-confirms-nothing"),
@@ -412,7 +449,7 @@ LIES: dict[str, tuple[Callable[[], Lie], str]] = {
         lambda: setting("failed", code="bad-luck"),
         "wrong-password bad-names bad-passwords long-passwords prepared-passwords prompt-after-refusal"
         " login-after-login frames-of-servers bad-frames unknown-box changing-password deleting-account"
-        " reserved-name",
+        " reserved-name guessing wrong-recovery-codes",
     ),
     "no ref refused": (
         lambda: setting("failed", ref=None),
@@ -460,6 +497,10 @@ LIES: dict[str, tuple[Callable[[], Lie], str]] = {
     "all deleted": (lambda: all_deleted, "bad-numbers deleting not-mine-to-delete"),
     "nothing missing": (lambda: nothing_missing, "reading read-limit"),
     "a worthless token": (lambda: worthless, "resuming token-at-once"),
+    "worthless codes": (lambda: worthless_codes, "recovering recovering-badly new-recovery-codes"),
+    "nobody blocked": (lambda: setting("blocked", usernames=[]), "blocking unblocking"),
+    "somebody blocked": (lambda: setting("blocked", usernames=["x"]), "blocking-nobody"),
+    "never automatic": (lambda: never_automatic, "automatic-messages"),
     "any token": (lambda: lenient, "wrong-tokens logging-out tokens-and-passwords"),
 }
 #: The same for the checks that only the DER door has.
@@ -504,10 +545,13 @@ class LiarTests(SynchronousTestCase):
         self.addCleanup(daemon.stop)
         for check, lie in (
             ("closed-sign-up", setting("failed", code="bad-luck")),
+            ("closed-recovery", setting("failed", code="bad-luck")),
+            ("invited", setting("failed", code="bad-luck")),
             ("login-timeout", setting("fatal", code="bad-luck")),
         ):
             liar = Liar(daemon.doors["json"], CODECS["json"], lie)
-            server = daemon.server("json", patience=3.0, login_timeout=1.0)._replace(address=liar.address)
+            server = daemon.server("json", patience=3.0, login_timeout=1.0, invitation="none")
+            server = server._replace(address=liar.address)
             self.assertIsNot(fault(CHECKS[check], server), None, check)
             liar.close()
         open_door = Daemon(self.mktemp())
@@ -533,7 +577,7 @@ class LiarTests(SynchronousTestCase):
 
     def test_every_check(self) -> None:
         """No check is left out above."""
-        special = {"closed-sign-up", "login-timeout", "shutting-down"}
+        special = {*NOT_OPEN, "login-timeout", "shutting-down"}
         seen = {check for _, checks in LIES.values() for check in checks.split()} | special
         seen |= {check for checks in DER_LIES.values() for check in checks.split()}
         self.assertEqual(seen, set(CHECKS))

@@ -6,6 +6,7 @@ import json
 import re
 
 from chat.accounts import Registration
+from chat.allowance import UNLIMITED, Allowance, Rate
 from chat.wire import Codec
 from tests.network import DAY, Client, Network, NetworkTestCase, Said, keywords, password
 
@@ -33,8 +34,7 @@ class WordForWordTests(NetworkTestCase):
         for step in filter(None, map(str.strip, script.splitlines())):
             name, arrow, line = re.fullmatch(r"(\w+)([<>]) (.*)", step).groups()  # type: ignore[union-attr]
             if name not in clients:
-                clients[name] = Client(self.network)
-                self.network.clients.append(clients[name])
+                clients[name] = self.network.client()
                 heard[name] = []
             if arrow == ">":
                 clients[name].write(line.encode() + b"\n")
@@ -213,6 +213,66 @@ class JSONTests(NetworkTestCase):
         self.assertEqual(states, {"waiting", "returned"})
         self.assertEqual([int(frame["body"]) for frame in bob.hear()], [n for n in range(300) if n % 3])
         self.assertEqual([int(frame["body"]) for frame in messages(heard)], list(range(0, 300, 3)))
+
+    def allow(self, each: float, burst: float) -> None:
+        """So many messages a second for each account, and so many at once."""
+        rate = Rate(each, burst)
+        self.network.mailroom._allowance = Allowance(self.network.clock.seconds, rate, UNLIMITED)
+
+    def send_together(self, client: Client, number: int) -> None:
+        """Send so many messages to Bob in one piece."""
+        sends = [client.encoded("message", recipient="bob", body="hi", ref=str(n)) for n in range(number)]
+        client.write(b"".join(sends))
+
+    def test_tooFast(self) -> None:
+        """Who sends more than it may is heard more slowly; nobody else is."""
+        self.allow(2, 5)
+        bob, alice = self.user("bob"), self.user("alice")
+        self.send_together(alice, 8)
+        alice.system("ping")
+        self.assertEqual(keywords(alice.hear()), ["accepted"] * 8)
+        bob.send("alice", "hi")
+        self.assertHears(bob, *["message"] * 8, "accepted")
+        self.network.pass_time(1.4)
+        self.assertHears(alice, "message")
+        self.network.pass_time(0.2)
+        self.assertHears(alice, "pong")
+
+    def test_farTooFast(self) -> None:
+        """What would have to wait for too long is refused, with the seconds; then it is accepted."""
+        self.allow(2, 5)
+        self.user("bob")
+        alice = self.user("alice")
+        self.send_together(alice, 30)
+        heard = alice.hear()
+        self.assertEqual(keywords(heard), ["accepted"] * 26 + ["failed slow-down"] * 4)
+        self.assertEqual([frame["ref"] for frame in heard], [str(number) for number in range(30)])
+        self.assertEqual({frame["seconds"] for frame in heard[26:]}, {1})
+        self.network.pass_time(11)
+        alice.send("bob", "hi", ref="26")
+        (accepted,) = alice.hear()
+        self.assertEqual((accepted["ref"], accepted["id"]), ("26", 27))
+
+    def test_tooFastInSeveralSessions(self) -> None:
+        """An account has one allowance, however many sessions."""
+        self.allow(2, 5)
+        self.user("bob")
+        clients = [self.user("alice") for _ in range(3)]
+        for client in clients:
+            self.send_together(client, 10)
+        heard = [keywords(client.hear()) for client in clients]
+        self.assertEqual([each.count("accepted") for each in heard], [10, 10, 6])
+        self.assertEqual(heard[2].count("failed slow-down"), 4)
+
+    def test_stopWhileTooFast(self) -> None:
+        """A session that is not heard for a while is told the last word all the same."""
+        self.allow(2, 5)
+        alice = self.user("alice")
+        self.send_together(alice, 8)
+        alice.hear()
+        self.network.doors[self.codec.value].shut_down()
+        self.assertHears(alice, "fatal shutting-down")
+        self.network.pass_time(2)
 
     def test_mixedPipeline(self) -> None:
         """Sends under way, bad frames, pings, lists and deletes: each is answered in its turn."""
@@ -478,6 +538,46 @@ class JSONTests(NetworkTestCase):
             alice.send("bob", "hi")
             accepted, returned = alice.hear()
             self.assertEqual((accepted["state"], returned["returned"]["code"]), ("returned", code))
+
+    def test_automatic(self) -> None:
+        """What a program wrote is marked wherever it is shown, also when it came back."""
+        bob, alice = self.user("bob"), self.user("alice")
+        for recipient in ("bob", "nobody"):
+            alice.send(recipient, "I am away.", automatic=True, receipt=True)
+        alice.send("bob", "I am here.")
+        told, returned = [frame for frame in alice.hear() if "body" in frame or frame.get("id") == 1]
+        self.assertNotIn("automatic", told)
+        self.assertEqual((returned["automatic"], returned["returned"]["code"]), (True, "unknown-recipient"))
+        shown = [frame.get("automatic", False) for frame in bob.hear()]
+        self.assertEqual(shown, [True, False])
+        again = self.network.connect(self.codec)
+        _, *messages = again.log_in("bob")
+        self.assertEqual([frame.get("automatic", False) for frame in messages], shown)
+        again.system("read", ids=[1, 3])
+        read = again.hear()[0]["messages"]
+        self.assertEqual([frame.get("automatic", False) for frame in read], shown)
+        bob.received(1)
+        self.assertHears(alice, "delivered")
+
+    def test_blocked(self) -> None:
+        """Whom one does not want to hear from gets back what he sends, until one does."""
+        alice, mallory = self.user("alice"), self.user("mallory")
+        alice.system("block", username="Mallory")
+        alice.system("blocks")
+        blocked = {"keyword": "blocked", "usernames": ["mallory"]}
+        self.assertEqual(alice.hear(), [blocked, blocked])
+        mallory.send("alice", "psst", ref="m1")
+        accepted, returned = mallory.hear()
+        self.assertEqual((accepted["ref"], accepted["state"]), ("m1", "returned"))
+        self.assertEqual((returned["body"], returned["returned"]["code"]), ("psst", "blocked"))
+        self.assertHears(alice)
+        alice.system("unblock", username="mallory")
+        self.assertEqual(alice.hear(), [{"keyword": "blocked", "usernames": []}])
+        mallory.send("alice", "hello")
+        self.assertHears(mallory, "accepted")
+        self.assertHears(alice, "message")
+        alice.system("block", username="nobody")
+        self.assertHears(alice, "failed unknown-recipient")
 
     def test_reservedName(self) -> None:
         """The name of a deleted account is not to be had for a while, in any spelling."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from typing import Any, Callable, Sequence
+from typing import Any, Callable
 
 from chat.accounts import Accounts
 from chat.ledger import Account
@@ -137,11 +137,11 @@ class FaultyServerTests(_Case):
         """A server that answers and then commits is found."""
         transact = GroupCommit._transact
 
-        def hasty(commit: GroupCommit, cursor: Any, group: Sequence[Any]) -> list[object]:
-            results = transact(commit, cursor, group)  # type: ignore[arg-type]
-            for operation, result in zip(group, results):
-                operation.done(result)
-                operation.done = lambda result: None
+        def hasty(commit: GroupCommit, cursor: Any, group: list[Any]) -> list[object]:
+            results = transact(commit, cursor, group)
+            for place, (procedure, argument, done, failed) in enumerate(group):
+                done(results[place])
+                group[place] = procedure, argument, lambda result: None, failed
             return results
 
         self.patch(GroupCommit, "_transact", hasty)
@@ -199,7 +199,7 @@ class FaultyServerTests(_Case):
 
     def test_upgradeWithoutBackup(self) -> None:
         """An upgrade that keeps nothing is found."""
-        self.patch(upgrade, "_keep", lambda directory, version: directory)
+        self.patch(upgrade, "_keep", lambda directory, *_: directory)
         self._finds("no copy of the files as they were", "upgrade")
 
     def test_foldedInPieces(self) -> None:

@@ -458,7 +458,7 @@ class StartTests(DaemonTestCase):
     def test_usage(self) -> None:
         """A bad option is a usage error."""
         for options, part in (
-            (("--registration", "maybe"), "--registration is open or closed"),
+            (("--registration", "maybe"), "--registration is open, invite or closed"),
             (("--bogus",), "--bogus"),
         ):
             ended = execute(*TWISTD, "-n", "chat", *options, folder=self.folder)

@@ -49,6 +49,13 @@ def without_rights() -> Iterator[None]:
         os.setresuid(0, 0, 0)
 
 
+def give_away(directory: Path) -> None:
+    """Let the directory belong to the user that L{without_rights} makes of root."""
+    if os.getuid() == 0:
+        for each in (directory, *directory.iterdir()):
+            os.chown(each, NOBODY, NOBODY)
+
+
 class FilesCase(SynchronousTestCase):
     """A place for a data directory."""
 
@@ -105,11 +112,11 @@ class FirstStartTests(FilesCase):
         self.assertEqual(len(datasets), 1)
 
     def test_emptyDirectory(self) -> None:
-        """A directory made by the operator is used as it is."""
+        """A directory made by the operator is used, and closed to others."""
         self.path.mkdir(mode=0o750)
         self.opened()
         self.assertEqual(sorted(contents(self.path)), sorted([*FILES, LOCK]))
-        self.assertEqual(self.path.stat().st_mode & 0o777, 0o750)
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o700)
 
     def test_oddName(self) -> None:
         """Characters that mean something in a URI or in SQL are nothing special in a path."""
@@ -201,16 +208,14 @@ class NextStartTests(FilesCase):
         self.path.mkdir()
         self.path.chmod(0o555)
         self.addCleanup(self.path.chmod, 0o755)
+        give_away(self.path)
         with without_rights():
             self.assertRefused("cannot be written", str(self.path), "--data")
 
     def test_fileNotWritable(self) -> None:
         """A file that this user may only read, or not even that, is a clear error."""
         self.made("alice")
-        self.path.chmod(0o777)
-        (self.path / LOCK).chmod(0o666)
-        for name in NAMES:
-            path(self.path, name).chmod(0o666)
+        give_away(self.path)
         error: StartError | None = None
         for mode, words in ((0o444, "cannot be read and written"), (0o000, "cannot be read")):
             path(self.path, "users").chmod(mode)

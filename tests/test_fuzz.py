@@ -42,6 +42,8 @@ from tests.network import START, Network, Talker, Wire, keywords, password
 
 #: For each target; a minute in sum where the whole of the tests is run.
 SECONDS = 5.0
+#: How a translator gives frames.
+Take = Callable[..., Sequence[Incoming]]
 
 
 class CampaignTests(SynchronousTestCase):
@@ -263,10 +265,10 @@ class CheapTests(SynchronousTestCase):
             clock, wire, protocol = self.talk(door, b"".join([serialize(frame, door) for frame in login]))
             take = protocol._translator.take
 
-            def counted(limit: int, take: Callable[[int], Sequence[Incoming]] = take) -> Sequence[Incoming]:
+            def counted(limit: int, data: bytes = b"", take: Take = take) -> Sequence[Incoming]:
                 taken.append(limit)
                 self.assertLess(len(taken), 20, "it is told for ever")
-                return take(limit)
+                return take(limit, data)
 
             self.patch(protocol._translator, "take", counted)
             wire.arrive(b"".join([serialize(frame, door) for frame in said]) + fault * 8)

@@ -28,11 +28,26 @@ from chat.client.console import EndOfInput, OutputGone, PlainConsole
 from chat.client.line import LineClient
 from chat.client.main import main
 from chat.client.once import Order, send_once
-from chat.messages import Frame, List, Login, Message, Welcome
+from chat.messages import (
+    Block,
+    Blocked,
+    Blocks,
+    Frame,
+    List,
+    Login,
+    Message,
+    Recovery,
+    RecoveryCodes,
+    Unblock,
+    Welcome,
+)
 from tests.test_client import ClientTests, MemorySession
 
 #: Without it, as on Windows, nothing can be tried the way a person at a terminal does.
 TERMINALS = hasattr(pexpect, "spawn")
+
+#: In the form of an invitation's; good for nothing.
+CODE = "0000-" * 6 + "0000"
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -321,6 +336,37 @@ class ConversationTests(LineTests):
         self.assertEqual(self.server.tokens, {})
         self.assertEqual(self.console.asked[-1:], ["Username: "])
 
+    def test_recovery_codes(self) -> None:
+        """New recovery codes are asked for with the password, and shown."""
+        self.alice()
+        self.server.answers.append(
+            lambda session, frame: (
+                isinstance(frame, Recovery)
+                and frame.password == "wonderland"
+                and session.say(RecoveryCodes(codes=["f3x9-aaaa", "0k2m-bbbb"]))
+            )
+        )
+        self.type("/recovery", "wonderland")
+        self.assertEqual(self.console.asked, ["(Password: )"])
+        self.assertEqual(self.console.shown[-2:], ["  f3x9-aaaa", "  0k2m-bbbb"])
+
+    def test_blocks(self) -> None:
+        """Whom one has blocked is shown after each change, and when it is asked."""
+        self.alice()
+        asked: list[Frame] = []
+
+        def answer(session: MemorySession, frame: Frame) -> bool:
+            if not isinstance(frame, (Block, Unblock, Blocks)):
+                return False
+            asked.append(frame)
+            return session.say(Blocked(usernames=["m\u202eallory"]))
+
+        self.server.answers.append(answer)
+        for line in ("/block mallory", "/unblock eve", "/blocks"):
+            self.type(line)
+            self.assertEqual(self.console.shown[-1], r"Blocked: m\u202eallory.")
+        self.assertEqual(asked, [Block(username="mallory"), Unblock(username="eve"), Blocks()])
+
     def test_log_out_without_connection(self) -> None:
         """To log out takes a connection; the conversation goes on."""
         self.alice()
@@ -544,6 +590,12 @@ class SendOnceTests(ClientTests):
         self.bob()
         self.assertEqual(self.successResultOf(status), 0)
 
+    def test_automatic(self) -> None:
+        """What no person writes is marked so."""
+        for automatic in (True, False):
+            self.assertEqual(self.successResultOf(self.send(automatic=automatic)), 0)
+        self.assertEqual([each.message.automatic for each in self.server.ledger.values()], [True, False])
+
     def test_still_waiting(self) -> None:
         """3: accepted, and not delivered in time; it stays waiting."""
         status = self.send(wait=30)
@@ -759,23 +811,44 @@ class CommandLineTests(SynchronousTestCase):
         """The help says how to begin, and what each exit status means."""
         status, out, _ = self.run_main("--help")
         self.assertEqual(status, 0)
-        for word in ("HOST:PORT", "unix:PATH", "--codec", "exit status", "chat send", "--plain"):
+        for word in ("HOST:PORT", "unix:PATH", "--codec", "exit status", "chat send", "--plain", "--trust"):
             self.assertIn(word, out)
         status, out, _ = self.run_main("send", "--help")
         self.assertEqual(status, 0)
         for word in ("--wait", "--subject", "standard input", "5  the server could not be reached"):
             self.assertIn(word, out)
 
+        for command, words in (
+            ("join", ("LINE", "--user", "certificate")),
+            ("recover", ("recovery", "--accept-new")),
+            ("trust", ("--remove", "known_servers", "exit status", "eight words")),
+        ):
+            status, out, _ = self.run_main(command, "--help")
+            self.assertEqual([word for word in words if word not in out], [])
+
     def test_usage(self) -> None:
         """Wrong usage is one line, a hint, and status 2."""
         for arguments, word in (
-            (["localhost"], "HOST:PORT"),
+            (["somewhere"], "HOST:PORT"),
+            (["--plain", "trust"], "comes first"),
+            (["recover", "join"], "comes first"),
+            (["a.example", "--trust", "abandon ability"], "words"),
+            (["a.example", "--plaintext", "--trust", "SHA256:" + "00" * 32], "--plaintext"),
+            (["unix:/tmp/x", "--trust", "SHA256:" + "00" * 32], "HOST:PORT"),
+            (["join", "chat://a.example"], "Paste the whole"),
+            (["join", f"chat://a.example:1/?code={CODE}&pin={'0' * 64}", "--plaintext"], "--plaintext"),
+            (["recover", "--sign-up"], "--sign-up"),
+            (["trust", "somewhere"], "HOST:PORT"),
+            (["trust", "a.example:0"], "65535"),
+            (["trust", "a.example", "abandon"], "words"),
+            (["trust", "--remove"], "forgotten"),
             (["--codec", "der", "send"], "comes first"),
             (["127.0.0.1:99999"], "65535"),
             (["--codec", "xml"], "xml"),
             (["send"], "NAME"),
             (["send", "bob"], "--user"),
             (["send", "bob", "--user", "a", "--wait", "long"], "wait"),
+            (["send", "bob", "--user", "a", "--server", "somewhere"], "HOST:PORT"),
             (["send", "bob", "--user", "a", "--password-file", "/nowhere"], "/nowhere"),
             (["--password-file", os.devnull, "--user", "a"], "empty"),
         ):
@@ -800,6 +873,43 @@ class CommandLineTests(SynchronousTestCase):
         status, _, err = self.run_main("127.0.0.1:0")
         self.assertIn("port", err)
 
+    def test_invitation_is_typed(self) -> None:
+        """Without the line it is asked, so that it need not be an argument; but not of a script."""
+        terminal = io.StringIO("chat://a.example\n")
+        self.patch(sys, "stdin", terminal)
+        status, _, err = self.run_main("join")
+        self.assertEqual((status, "there is no terminal" in err), (2, True))
+        self.patch(terminal, "isatty", lambda: True)
+        status, out, err = self.run_main("join")
+        self.assertEqual((status, out), (2, "Invitation: "))
+        self.assertIn("Paste the whole line", err)
+        status, _, err = self.run_main("join")  # the end of the input
+        self.assertEqual(status, 2)
+
+    def test_known_servers(self) -> None:
+        """What is known is listed and forgotten; and while it is, there is no way without TLS."""
+        config = Path(self.mktemp()).absolute()
+        self.patch(os, "environ", {**os.environ, "XDG_CONFIG_HOME": str(config), "APPDATA": str(config)})
+        status, out, _ = self.run_main("trust")
+        self.assertEqual(status, 0)
+        self.assertIn(str(config / "chat" / "known_servers"), out)
+        (config / "chat").mkdir(parents=True)
+        (config / "chat" / "known_servers").write_text("a.example:5311 authorities\n")
+        self.assertEqual(self.run_main("trust")[1], "a.example:5311 authorities\n")
+        for arguments in (
+            ["a.example", "--plaintext"],
+            ["send", "b", "--server", "a.example", "--plaintext"],
+        ):
+            status, _, err = self.run_main(*arguments, "--user", "a", "--password-file", __file__)
+            self.assertEqual((status, "chat trust --remove a.example:5311" in err), (1, True), err)
+        self.assertEqual(
+            self.run_main("trust", "--remove", "A.example")[:2], (0, "a.example:5311 is forgotten.\n")
+        )
+        self.assertEqual(self.run_main("trust", "--remove", "a.example")[0], 1)
+        (config / "chat" / "known_servers").write_text("nonsense\n")
+        status, _, err = self.run_main("trust")
+        self.assertEqual((status, "Line 1" in err), (1, True))
+
     def test_no_password_option(self) -> None:
         """A password cannot be given as an argument."""
         status, _, _ = self.run_main("send", "bob", "--user", "a", "--password", "secret")
@@ -809,7 +919,11 @@ class CommandLineTests(SynchronousTestCase):
 class Daemon:
     """The real server, in a process and a directory of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        """
+        @param options: further ones of the server.
+        """
+        self._options = options
         self._directory = tempfile.TemporaryDirectory(prefix="chat-test-")
         self.directory = Path(self._directory.name)
         self.socket = f"unix:{self.directory / 'sock'}"
@@ -820,6 +934,7 @@ class Daemon:
         self._doors = ["--json", f"tcp:{port}:interface=127.0.0.1", "--json", self.socket]
         self.environment = dict(os.environ, PYTHONPATH=str(ROOT), TERM="xterm", PYTHONUTF8="1")
         self.environment.pop("CHAT_PASSWORD_FILE", None)
+        self.environment["XDG_CONFIG_HOME"] = str(self.directory / "config")
         for name in ("alice", "bob"):
             (self.directory / name).write_text(f"password of {name}\n")
         self.start()
@@ -832,7 +947,7 @@ class Daemon:
             [
                 *(sys.executable, "-m", "twisted", "--log-format=text", f"--log-file={self._log}"),
                 *("chat", "--bcrypt-rounds", "4", "--data", str(self.directory / "data")),
-                *(*self._doors, "--der", "tcp:0:interface=127.0.0.1"),
+                *(*self._doors, "--der", "tcp:0:interface=127.0.0.1", *self._options),
             ],
             env=self.environment,
             cwd=self.directory,

@@ -293,7 +293,7 @@ class WheelTests(ConversationTests):
             str(path.relative_to(ROOT))
             for folder in ("chat", "twisted")
             for path in (ROOT / folder).rglob("*")
-            if path.suffix in {".py", ".sql", ".asn1", ".typed"}
+            if path.suffix in {".py", ".sql", ".asn1", ".txt", ".typed"}
         }
         for name in ("chat/py.typed", "chat/wire/chat.asn1", "twisted/plugins/chat_plugin.py"):
             self.assertIn(name, expected)

@@ -13,11 +13,11 @@ from zope.interface import directlyProvides, providedBy
 
 from chat import protocol
 from chat.feed import Feed
-from chat.messages import Frame, Ping
+from chat.messages import Ping
 from chat.protocol import INPUT_BYTES, LINGER
 from chat.session import Session
 from chat.store.messages import PAGE_BYTES
-from chat.wire.translator import FRAMES_AT_ONCE, REFUSALS_AT_ONCE, FrameTranslator
+from chat.wire.translator import FRAMES_AT_ONCE, REFUSALS_AT_ONCE
 from tests.network import Client, NetworkTestCase, Wire, keywords, password
 
 CODECS = ("json", "der")
@@ -161,6 +161,12 @@ class PipelineTests(NetworkTestCase):
         self.assertEqual(bytes(client.wire.unread).count(b"pong"), FRAMES_AT_ONCE)
         self.assertEqual(bytes(other.wire.unread).count(b"pong"), 1)
         self.assertHears(client, *["pong"] * (FRAMES_AT_ONCE + 10))
+        client.write(client.encoded("system", keyword="ping") * (FRAMES_AT_ONCE + 10))
+        client.system("ping")
+        self.assertEqual(bytes(client.wire.unread).count(b"pong"), FRAMES_AT_ONCE)
+        client.protocol.readConnectionLost()
+        self.assertHears(client, *["pong"] * (FRAMES_AT_ONCE + 11), "bye")
+        client = self.network.user("alice")
         client.write(client.encoded("system", keyword="ping") * (FRAMES_AT_ONCE + 10))
         client.hang_up()
         self.network.settle()
@@ -319,6 +325,24 @@ class LoginTimeoutTests(NetworkTestCase):
         self.network.pass_time(61)
         self.network.hashing.finish()
         self.assertHears(client, "password", "failed wrong-password", "username", "fatal login-timeout")
+
+    def test_againAfterSlowLogin(self) -> None:
+        """A login that the server took too long for does not shorten the next one."""
+        self.network.user("alice").hang_up()
+        client = self.network.connect()
+        self.network.hashing.slow = True
+        client.say_login("alice")
+        self.network.settle()
+        self.network.pass_time(61)
+        self.network.hashing.finish()
+        self.network.hashing.slow = False
+        self.assertHears(client, "password", "welcome")
+        client.system("delete-account", password=password("alice"))
+        self.assertHears(client, "account-deleted", "username")
+        self.network.pass_time(59.9)
+        self.assertHears(client)
+        self.network.pass_time(0.2)
+        self.assertHears(client, "fatal login-timeout")
 
     def test_againAfterDeletion(self) -> None:
         """After the account is deleted the time for a login begins again."""
@@ -514,6 +538,7 @@ class EndTests(NetworkTestCase):
         self.assertIsNone(client.wire.producer)  # a real transport would wait for it to be done
         client.system("ping")
         self.assertHears(client)
+        self.assertEqual(client.protocol._translator.buffered, 0)  # nor is it kept
         self.assertFalse(client.wire.lost)
         client.hang_up()
         self.assertEqual(self.network.doors["json"].connections, set())
@@ -716,14 +741,14 @@ class ErrorTests(NetworkTestCase):
 
     def test_render(self) -> None:
         """An answer that cannot be encoded."""
-        self.break_once(FrameTranslator, "render")
+        self.break_once(self.carol.protocol._translator, "render")
         self.carol.system("ping")
         self.assertAlone()
 
     def test_renderOfAcceptance(self) -> None:
         """An acceptance that cannot be encoded; the message itself reaches its recipient."""
         self.carol.send("bob", "hi")
-        self.break_once(FrameTranslator, "render")
+        self.break_once(self.carol.protocol._translator, "render")
         self.assertHears(self.bob, "message")
         self.assertAlone()
 
@@ -731,15 +756,7 @@ class ErrorTests(NetworkTestCase):
         """A message that one of its recipient's sessions cannot be shown; the other one is."""
         other = self.network.user("carol")
         self.alice.send("carol", "hi")
-        render = FrameTranslator.render
-
-        def broken(translator: FrameTranslator, frames: list[Frame]) -> bytes:
-            if translator is self.carol.protocol._translator:
-                FrameTranslator.render = render  # type: ignore[method-assign]
-                raise ZeroDivisionError("on purpose")
-            return render(translator, frames)
-
-        self.patch(FrameTranslator, "render", broken)
+        self.break_once(self.carol.protocol._translator, "render")
         self.assertHears(self.alice, "accepted")
         self.assertHears(other, "message")
         other.hang_up()
@@ -818,7 +835,7 @@ class ErrorTests(NetworkTestCase):
         def broken(*arguments: object) -> bytes:
             raise ZeroDivisionError("on purpose")
 
-        self.patch(FrameTranslator, "render", broken)
+        self.patch(self.carol.protocol._translator, "render", broken)
         self.carol.system("ping")
         self.network.settle()
         self.assertTrue(self.carol.wire.aborted)

@@ -77,9 +77,10 @@ def typed(lines: list[str], frame: m.Frame) -> list[m.Incoming]:
     """What the text door makes of these lines, typed where the frame may be said."""
     door = TextTranslator()
     if isinstance(frame, m.Login):
-        door.render([m.Password() if frame.field == "password" else m.Username()])
-        if frame.field == "token":
-            door.feed(b"/token alice\n")
+        prompt = m.NewPassword() if frame.codes else m.Password()
+        door.render([prompt if frame.field == "password" else m.Username()])
+        if frame.field in ("token", "recovery"):
+            door.feed(b"/token alice\n" if frame.field == "token" else b"/recover alice\n")
             door.next(m.LOGIN_FRAME_BYTES)
             door.render([m.Password()])
     else:

@@ -764,7 +764,7 @@ class ServiceTests(ServiceTestCase):
                 self.assertIn(f"--{name} is a number from 0", str(error))
         self.assertRaises(UsageError, self.settings, "--mailbox-limit", "1.5")
         made: list[Settings] = []
-        self.patch(tap, "ChatService", lambda reactor, settings: made.append(settings))
+        self.patch(tap, "ChatService", lambda reactor, settings, *_: made.append(settings))
         options = Options()
         options.parseOptions(["--expire", "1", "--mailbox-limit", "2", "--fold", "3"])
         tap.makeService(options)
@@ -813,7 +813,7 @@ class ServiceTests(ServiceTestCase):
         started = self.start(mailbox_limit=1)
         world = started._data
         outcomes: list[Any] = []
-        draft = Draft("bob", "bob", None, "x", None, False)
+        draft = Draft("bob", "bob", None, "x", None, 0)
         world.accept(1, [draft], outcomes.extend, outcomes.append)
         self.reactor.advance(0)
         self.assertEqual(outcomes[0].code, "mailbox-full")

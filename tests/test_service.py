@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, Callable, Sequence
 
 from twisted.application.service import IService
+from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.error import CannotListenError
@@ -26,10 +27,12 @@ from zope.interface.verify import verifyObject
 from chat import __version__, service, tap
 from chat.accounts import Accounts, Registration
 from chat.errors import StartError
+from chat.outlet import PromptServer
 from chat.service import DEFAULT_DOORS, GRACE, ChatService, Settings
 from chat.store.files import DataDirectory, schemas
 from chat.store.pool import DirectPool
 from chat.tap import Options, makeService
+from chat.tls.door import is_local
 from tests.network import START, Network, Wire, password
 
 LOCAL = "tcp:5311:interface=127.0.0.1"
@@ -37,6 +40,8 @@ LOCAL = "tcp:5311:interface=127.0.0.1"
 
 class Port:
     """A port that says when it stops listening, and takes as long for it as a test wants."""
+
+    transport: Any = tcp.Server
 
     def __init__(self, reactor: Reactor, address: Any) -> None:
         self._reactor = reactor
@@ -98,7 +103,7 @@ class ServiceTestCase(SynchronousTestCase):
         self.patch(sys, "excepthook", sys.excepthook)  # a failed start replaces it
         self.reactor = Reactor()
         self.data = Path(self.mktemp())
-        self.patch(service, "threaded_pool", lambda reactor, data: DirectPool(data))
+        self.patch(service, "threaded_pool", lambda reactor, data, opener: DirectPool(data, opener))
 
         def at_once(reactor: Any, pool: Any, function: Callable[..., Any], *arguments: Any) -> Any:
             return execute(function, *arguments)
@@ -268,8 +273,8 @@ class StartTests(ServiceTestCase):
         for doors, registration, prompt in cases:
             self.reactor = Reactor()
             with capturedLogs() as logged:
-                started = self.start(*doors, registration=registration)
-            mode = "open" if prompt == b"new-password" else "closed"
+                started = self.start(*doors, registration=registration, allow_plaintext=True)
+            mode = registration.value if registration else "open" if prompt == b"new-password" else "invite"
             self.assertIn(mode, [event.get("mode") and event["mode"] for event in logged])
             wire = self.connect()
             wire.read()
@@ -280,7 +285,7 @@ class StartTests(ServiceTestCase):
 
     def test_namelessHost(self) -> None:
         """An address that is no IP address is not known to be on this machine."""
-        self.assertFalse(service._is_local(IPv4Address("TCP", "example.org", 1)))
+        self.assertFalse(is_local(IPv4Address("TCP", "example.org", 1)))
 
     def test_unixNames(self) -> None:
         """The name of a UNIX socket is shown however Twisted spells it."""
@@ -298,6 +303,13 @@ class StartTests(ServiceTestCase):
             service._let_wait(SimpleNamespace(socket=listening))
             for _ in range(100):
                 knocking.enter_context(socket.create_connection(listening.getsockname(), timeout=10))
+
+    def test_writing(self) -> None:
+        """What is said to the clients of any door goes out through one outlet."""
+        self.start(("json", LOCAL), ("der", "tcp:5312:interface=127.0.0.1"))
+        made = [port.transport for port in self.reactor.ports]
+        self.assertEqual([each.func for each in made], [PromptServer] * 2)
+        self.assertEqual(len({each.args for each in made}), 1)
 
     def test_finishes(self) -> None:
         """A deletion that a crash cut short is finished before anybody can connect."""
@@ -535,7 +547,7 @@ class OptionsTests(SynchronousTestCase):
         """The settings of a server with these options."""
         made: list[Settings] = []
 
-        def keep(reactor: object, settings: Settings) -> Settings:
+        def keep(reactor: object, settings: Settings, rights: object) -> Settings:
             made.append(settings)
             return settings
 
@@ -588,7 +600,7 @@ class OptionsTests(SynchronousTestCase):
             (["--reserve-names", "-1"], "--reserve-names"),
             (["--token-days", "0"], "--token-days"),
             (["--reserve-space", "-1"], "--reserve-space"),
-            (["--registration", "maybe"], "open or closed"),
+            (["--registration", "maybe"], "open, invite or closed"),
             (["--bogus"], "--bogus"),
             (["surplus"], "Wrong number of arguments"),
         ):

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from chat.codes import RECOVERY_CODES
 from chat.errors import Code, FatalError, Refusal
 from chat.messages import (
     LOGIN_FRAME_BYTES,
@@ -17,6 +18,9 @@ from chat.messages import (
     Accepted,
     AccountDeleted,
     Answer,
+    Block,
+    Blocked,
+    Blocks,
     Bye,
     ChangePassword,
     Created,
@@ -43,15 +47,19 @@ from chat.messages import (
     Quit,
     Read,
     Received,
+    Recovery,
+    RecoveryCodes,
     System,
     Token,
     TokenIssued,
+    Unblock,
     Username,
     Version,
     Welcome,
     keyword,
 )
-from chat.session import BYTES_UNDER_WAY, NOTICES_KEPT, SENDS_UNDER_WAY, Session, State
+from chat.origin import LOCAL
+from chat.session import BYTES_UNDER_WAY, ID_BYTES, NOTICES_KEPT, SENDS_UNDER_WAY, Session, State
 from tests.network import SERVER, Network, password
 
 #: A prompt of the login, or a state.
@@ -64,6 +72,7 @@ class Connection:
     """The peer of a session, which writes down what it is told."""
 
     def __init__(self) -> None:
+        self.origin = LOCAL
         self.paused = False
         self.frames: list[Frame] = []
         self.closed = False
@@ -82,6 +91,10 @@ class Connection:
     def resume(self) -> None:
         """See L{chat.ports.Peer.resume}."""
         self.when_resumed()
+
+    def wait(self, seconds: float) -> Deferred[None]:
+        """See L{chat.ports.Peer.wait}: no time passes here."""
+        return Deferred()
 
     def run(self, steps: Coroutine[Any, Any, None]) -> None:
         """See L{chat.ports.Peer.run}."""
@@ -152,6 +165,8 @@ def examples(known: str) -> dict[str, Incoming]:
         "login username": Login(field="username", value=known),
         "login password": Login(field="password", value=password(known)),
         "login token": Login(field="token", value="no token"),
+        "login invite": Login(field="invite", value="no code"),
+        "login recovery": Login(field="recovery", value="no code"),
         "login other": Login(field="nickname", value=known),
         "message": Message(recipient=known, body="hi"),
         "version": Version(protocol=1, server="me"),
@@ -189,6 +204,13 @@ def examples(known: str) -> dict[str, Incoming]:
         "logout": Logout(),
         "logout all": Logout(all=True),
         "logged-out": LoggedOut(),
+        "recovery": Recovery(password=password(known)),
+        "recovery bad": Recovery(password="not the password"),
+        "recovery-codes": RecoveryCodes(codes=[]),
+        "block": Block(username="nobody"),
+        "unblock": Unblock(username=known),
+        "blocks": Blocks(),
+        "blocked": Blocked(usernames=[]),
         "Answer failed": Answer(Failed(code="bad-frame", reason="No frame.")),
         "Answer fatal": Answer(Fatal(code="malformed-frame", reason="No JSON.")),
         "Answer bye": Answer(Bye()),
@@ -204,6 +226,8 @@ TABLE = """
 login username        | password   | bad-state+   | bad-state+   | bad-state        | later | -
 login password        | bad-state+ | welcome      | created+     | bad-state        | later | -
 login token           | bad-state+ | wrong-token+ | wrong-token+ | bad-state        | later | -
+login invite          | username   | bad-state+   | bad-state+   | bad-state        | later | -
+login recovery        | bad-state+ | wrong-recovery+ | wrong-recovery+ | bad-state  | later | -
 login other           | bad-frame+ | bad-frame+   | bad-frame+   | bad-state        | later | -
 message               | bad-state+ | bad-state+   | bad-state+   | accepted         | later | -
 version               | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
@@ -241,6 +265,13 @@ token-issued          | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame    
 logout                | bad-state+ | bad-state+   | bad-state+   | logged-out+      | later | -
 logout all            | bad-state+ | bad-state+   | bad-state+   | logged-out+      | later | -
 logged-out            | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+recovery              | bad-state+ | bad-state+   | bad-state+   | recovery-codes   | later | -
+recovery bad          | bad-state+ | bad-state+   | bad-state+   | wrong-password   | later | -
+recovery-codes        | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+block                 | bad-state+ | bad-state+   | bad-state+   | unknown-recipient| later | -
+unblock               | bad-state+ | bad-state+   | bad-state+   | bad-frame        | later | -
+blocks                | bad-state+ | bad-state+   | bad-state+   | blocked          | later | -
+blocked               | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
 Answer failed         | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
 Answer fatal          | fatal      | fatal        | fatal        | fatal            | later | -
 Answer bye            | bye        | bye          | bye          | bye              | later | -
@@ -260,8 +291,8 @@ STANDINGS: dict[str, Standing] = dict(
     zip(COLUMNS, [Username, Password, NewPassword, State.USER, State.USER, State.CLOSED])
 )
 #: After these the user name is asked for, whatever was before.
-_BEGINNING_AGAIN = ("created", "wrong-token", "account-deleted", "logged-out")
-REFUSALS = frozenset(code.value for code in Code) - {"account-deleted"}
+_BEGINNING_AGAIN = ("created", "wrong-token", "wrong-recovery", "account-deleted", "logged-out")
+REFUSALS = frozenset(code.value for code in Code) - {"account-deleted", "blocked"}
 
 
 def standing(session: Session) -> Standing:
@@ -389,6 +420,15 @@ class GreetingTests(SessionTestCase):
 class LoginTests(SessionTestCase):
     """From the first prompt to the welcome."""
 
+    def test_recoveryCodes(self) -> None:
+        """Who asks for them with the password of a new account is told its recovery codes."""
+        session, connection = self.session()
+        self.tell(session, Login(field="username", value="newcomer"))
+        self.tell(session, Login(field="password", value="long enough", codes=True))
+        created = connection.frames[1]
+        assert isinstance(created, Created)
+        self.assertEqual(len(set(created.recovery)), RECOVERY_CODES)
+
     def test_createdThenUsername(self) -> None:
         """A new account is not logged in: the user name is asked again, and the new name is known."""
         session, connection = self.session()
@@ -424,7 +464,7 @@ class LoginTests(SessionTestCase):
     def test_slowDown(self) -> None:
         """When too many log in at once, the session says when to come back."""
 
-        async def offer(name: str) -> bool:
+        async def offer(name: str, invitation: bytes | None) -> bool:
             raise Refusal(Code.SLOW_DOWN, "Too many.", seconds=7)
 
         self.patch(self.network.accounts, "offer", offer)
@@ -563,6 +603,60 @@ class OrderTests(SessionTestCase):
         session.receive([Message(recipient="nobody", body="x" * 65537)] * many)
         self.assertEqual(connection.heard(), "failed too-large, " * many + "pong")
 
+    def test_oneKind(self) -> None:
+        """Messages that arrive together go to the mailroom together, be they alone or among others."""
+        session, connection = self.user()
+        sizes: list[int] = []
+        accept = self.network.mailroom.accept
+
+        def counted(sender: Any, messages: Sequence[Message], *rest: Any) -> None:
+            sizes.append(len(messages))
+            accept(sender, messages, *rest)
+
+        self.patch(self.network.mailroom, "accept", counted)
+        message = Message(recipient="nobody", body="hi")
+        for batch in ([message], [message] * 3, [message] * 2 + [Ping()] + [message]):
+            session.receive(batch)
+            self.settle()
+        self.assertEqual(sizes, [1, 3, 2, 1])
+        connection.frames = [frame for frame in connection.frames if not isinstance(frame, Message)]
+        self.assertEqual(connection.heard(), "accepted, " * 6 + "pong, accepted")
+
+    def test_behindReceipt(self) -> None:
+        """What arrives together with a receipt is answered."""
+        session, connection = self.user()
+        session.receive([Received(ids=[1]), Ping(), Received(ids=[2])])
+        self.assertEqual(connection.heard(), "pong")
+
+    def test_behindDeletion(self) -> None:
+        """What arrives while the account is being deleted is taken once it is gone."""
+        session, connection = self.user("alice")
+        session.receive([DeleteAccount(password=password("alice"))])
+        session.receive([Message(recipient="nobody", body="hi")])
+        self.settle()
+        self.assertEqual(connection.heard(), "account-deleted, username, failed bad-state, username")
+
+    def test_behindOthers(self) -> None:
+        """What arrives is taken behind what waits, and only once the client reads what it is told."""
+        session, connection = self.user()
+        refused = Message(recipient="nobody", body="x" * 65537)
+        for held in (List(box="sent"), None):
+            if held is not None:
+                session.receive([held])
+            connection.paused = held is None
+            session.receive([refused])
+            session.receive([Received(ids=[1])])
+            session.receive([refused, refused])
+            session.receive([Ping()])
+            self.assertEqual(connection.heard(), "")
+            connection.paused = False
+            session.drained()
+            self.settle()
+            first = "" if held is None else "listing, "
+            self.assertEqual(connection.heard(), first + "failed too-large, " * 3 + "pong")
+        session.receive([refused])
+        self.assertEqual(connection.heard(), "failed too-large")
+
     def test_malformedAfterGood(self) -> None:
         """What came before a malformed frame is answered, then the session ends; what follows is nothing."""
         session, connection = self.user()
@@ -651,6 +745,29 @@ class BoundTests(SessionTestCase):
         self.assertFalse(session.ready)
         self.settle()
         self.assertTrue(session.ready)
+
+    def test_receipts(self) -> None:
+        """The same for receipts, by the number of their ids."""
+        session, _ = self.user()
+        for _ in range(BYTES_UNDER_WAY // ID_BYTES // 1000):
+            self.assertTrue(session.ready)
+            session.receive([Received(ids=list(range(1000)))])
+        session.receive([Received(ids=list(range(1000)))])
+        self.assertFalse(session.ready)
+        self.settle()
+        self.assertTrue(session.ready)
+
+    def test_sendsAndCommand(self) -> None:
+        """When the sends are answered and a command is not, frames wait still; nobody is told otherwise."""
+        session, connection = self.user()
+        resumed: list[bool] = []
+        connection.when_resumed = lambda: resumed.append(session.ready)
+        message = Message(recipient="nobody", body="x" * 65536)
+        session.receive([message] * (BYTES_UNDER_WAY // 65536) + [Read(ids=[1])])
+        self.assertFalse(session.ready)
+        self.settle()
+        self.assertTrue(session.ready)
+        self.assertEqual(set(resumed), {True})
 
     def test_command(self) -> None:
         """While a command is carried out no more frames are taken."""
@@ -953,7 +1070,6 @@ class AloneTests(SessionTestCase):
 
     def test_more(self) -> None:
         """A session that cannot be shown what came back does not stop the deletion, either."""
-        self.broken.receive([])
         feed = self.broken._feed
         assert feed is not None
 

@@ -322,9 +322,7 @@ class WeightTests(FullCase):
         """What becomes of sends of bodies of these sizes, under way together, each by itself."""
         told: list[Any] = []
         for size in sizes:
-            sent = Draft(
-                recipient="bob", addressee="bob", subject=None, body="x" * size, ref=None, receipt=False
-            )
+            sent = Draft(recipient="bob", addressee="bob", subject=None, body="x" * size, ref=None, options=0)
             self.store.accept(self.alice.id, [sent], told.append, told.append)
         self.world.settle()
         return told
@@ -527,7 +525,7 @@ class OptionTests(SynchronousTestCase):
     def reserve(self, *arguments: str) -> int | None:
         """What the server is told to keep free."""
         made: list[Settings] = []
-        self.patch(tap, "ChatService", lambda reactor, settings: made.append(settings))
+        self.patch(tap, "ChatService", lambda reactor, settings, *_: made.append(settings))
         options = tap.Options()
         options.parseOptions(list(arguments))
         tap.makeService(options)

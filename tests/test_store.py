@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from chat.errors import Code, Refusal
-from chat.ledger import LAWFUL, Acceptance, Account, AccountState, Arrival, Draft, Letter, State
+from chat.ledger import LAWFUL, RECEIPT, Acceptance, Account, AccountState, Arrival, Draft, Letter, State
 from chat.ports import Outcome
 from chat.store import Store, messages, stretches
 from chat.store.commit import RETRY_SECONDS, Procedure
@@ -40,7 +40,7 @@ def draft(
         subject=subject,
         body=body,
         ref=ref,
-        receipt=receipt,
+        options=RECEIPT if receipt else 0,
     )
 
 
@@ -235,6 +235,15 @@ class RefTests(StoreCase):
         assert isinstance(outcomes[1], Refusal)
         self.assertEqual(outcomes[1].code, Code.REF_REUSED)
         self.assertEqual([letter.body for letter in self.world.waiting(self.bob)], ["a"])
+
+    def test_zeroIsNotAbsent(self) -> None:
+        """A text that says 0 is kept as it is, whatever stands for an absent one on its way into the file."""
+        (id,) = self.ids(self.alice, draft("bob", "0", ref="0", subject="0"))
+        (back,) = self.ids(self.alice, draft("0", ""))
+        self.assertEqual(
+            self.world.sql("SELECT id, ref, code, addressee, subject, body FROM ledger ORDER BY id"),
+            [(id, "0", None, None, "0", "0"), (back, None, "unknown-recipient", "0", None, "")],
+        )
 
     def test_emptyIsNotAbsent(self) -> None:
         """An absent subject is another one than an empty one; an empty ref is a ref."""
@@ -635,7 +644,7 @@ class Row:
             self.time,
             self.time if self.settled is None else self.settled,
             self.state,
-            int(self.sent.receipt),
+            self.sent.options,
             self.sent.ref,
             self.code,
             self.addressee,
@@ -725,7 +734,7 @@ class Model:
         for row in self.rows:
             if row.id in ids and row.owner == account and row.state == 0:
                 self.settle(row, State.DELIVERED, now)
-                if row.sent.receipt and row.code is None:
+                if row.sent.options & RECEIPT and row.code is None:
                     told.add((row.id, row.sender))
         return told
 
@@ -979,7 +988,7 @@ class Walk:
         sql, model = self.world.sql, self.model
         self.met |= {(row.state, row.code is not None) for row in model.rows}
         rows = sql(
-            "SELECT id, sender, recipient, position, time, settled, state, receipt, ref, code,"
+            "SELECT id, sender, recipient, position, time, settled, state, options, ref, code,"
             " addressee, body FROM ledger ORDER BY id"
         )
         assert rows == [row.columns() for row in model.rows]

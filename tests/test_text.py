@@ -18,6 +18,9 @@ from chat.messages import (
     Accepted,
     AccountDeleted,
     Answer,
+    Block,
+    Blocked,
+    Blocks,
     Bye,
     ChangePassword,
     Created,
@@ -45,9 +48,12 @@ from chat.messages import (
     Quit,
     Read,
     Received,
+    Recovery,
+    RecoveryCodes,
     Returned,
     Token,
     TokenIssued,
+    Unblock,
     Username,
     Version,
     Welcome,
@@ -428,6 +434,17 @@ class PasswordTests(DoorCase):
             ([ChangePassword(password="secret123", new="secret789")], b"Your password is changed.\n"),
         )
 
+    def test_recovery(self) -> None:
+        """New recovery codes are shown once, after the password was asked again."""
+        client = self.logged_in()
+        question = b"Your password makes new recovery codes; /cancel keeps those you have.\nPassword: "
+        self.assertEqual(client.types("/recovery"), ([], question))
+        frames, seen = client.types("secret123", RecoveryCodes(codes=["se\x1bcret"]))
+        self.assertEqual(frames, [Recovery(password="secret123")])
+        self.assertTrue(seen.endswith(b"\n  se\\x1bcret\n"), seen)
+        client.types("/recovery")
+        self.assertEqual(client.types("/cancel"), ([], b"Given up; nothing was sent or changed.\n"))
+
     def test_token(self) -> None:
         """A token is shown once, with its end, and how to use it."""
         client = self.logged_in()
@@ -435,6 +452,25 @@ class PasswordTests(DoorCase):
         self.assertEqual(frames, [Token()])
         self.assertIn(rf"Token, until {AT}: se\x1bcret".encode() + b"\n", seen)
         self.assertIn(b"/token NAME", seen)
+
+    def test_block(self) -> None:
+        """Whom one has blocked is said after each change, and when it is asked."""
+        client = self.logged_in()
+        for line, frame in {
+            "/block  mallory ": Block(username="mallory"),
+            "/unblock mallory": Unblock(username="mallory"),
+            "/blocks": Blocks(),
+        }.items():
+            frames, seen = client.types(line, Blocked(usernames=["eve", "m\u202eal"]))
+            self.assertEqual((frames, seen), ([frame], b"Blocked: eve, m\\u202eal.\n"))
+        self.assertEqual(client.types("/blocks", Blocked(usernames=[]))[1], b"You have blocked nobody.\n")
+        self.assertEqual(client.types("/block")[0] + client.types("/unblock ")[0], [])
+
+    def test_automatic(self) -> None:
+        """What a program wrote is shown as such."""
+        client = self.logged_in()
+        seen = client.says(letter(7, automatic=True))
+        self.assertEqual(seen.splitlines()[0], f"Message 7 from bob, {AT}, automatic".encode())
 
     def test_log_out(self) -> None:
         """/logout leads to the login again, and what is typed behind it waits for that."""
@@ -569,7 +605,7 @@ class LoginTests(DoorCase):
         self.assertEqual(
             client.types("secret456", Created(username="alice"), Username()),
             (
-                [Login(field="password", value="secret456")],
+                [Login(field="password", value="secret456", codes=True)],
                 b"The account alice is made. Log in now.\nUsername: ",
             ),
         )
@@ -581,7 +617,7 @@ class LoginTests(DoorCase):
             client.types("alcie", NewPassword())
             for line in lines:
                 frames, _ = client.types(line)
-            self.assertEqual(frames, [Login(field="password", value="")], str(lines))
+            self.assertEqual(frames, [Login(field="password", value="", codes=True)], str(lines))
 
     def test_names(self) -> None:
         """Anything may be a name, but for two commands; a doubled slash makes them names."""
@@ -593,6 +629,67 @@ class LoginTests(DoorCase):
         self.assertEqual(frames, [])
         self.assertTrue(seen.endswith(b" lists the commands.\nUsername: "), seen)
         self.assertEqual(Client().types("/quit"), ([], b"Goodbye.\n"))
+
+    def test_invited(self) -> None:
+        """An invitation is pasted, or its code typed, before the name; then one signs up as anybody."""
+        code = "7q2m-x0vd-3hfk-p9ws-c41n-ztj8-r5ye"
+        line = f"chat://chat.example:5311/?code={code}&pin={'5f' * 32}"
+        for typed in (line, f"chat join '{line}'", f"/invite {code}", f"/invite  {code} "):
+            client = Client()
+            self.assertEqual(
+                client.types(typed, Username()), ([Login(field="invite", value=code)], b"Username: ")
+            )
+            self.assertTrue(client.types("carol", NewPassword())[1].endswith(b"New password: "))
+            client.types("secret123")
+            codes = ["h3xt-9wq0-kc7f-2zpm", "0d5r-x8yb-4t1n-vj6e"]
+            self.assertEqual(
+                client.types("secret123", Created(username="carol", recovery=codes), Username())[1],
+                b"The account carol is made. Log in now.\n"
+                b"Your recovery codes. Write them down now: they are not shown again. If you forget your\n"
+                b"password, each of them lets you choose a new one, once.\n"
+                b"  h3xt-9wq0-kc7f-2zpm\n  0d5r-x8yb-4t1n-vj6e\nUsername: ",
+            )
+
+    def test_wrongly_invited(self) -> None:
+        """A line that was cut, and a code that is not good, are refused, and the name is asked again."""
+        client = Client()
+        frames, seen = client.types("chat join 'chat://chat.example:5311/?code=7q2m-x0vd-3hf")
+        self.assertEqual(frames, [])
+        self.assertRegex(seen, rb"^Failed: That is no invitation: .* \(wrong-invite\)\nUsername: $")
+        answers = [Failed(code="wrong-invite", reason="No."), Username()]
+        self.assertEqual(client.types("/invite x", *answers)[1], b"Failed: No. (wrong-invite)\nUsername: ")
+        self.assertEqual(
+            client.types("/invite"), ([], b"To sign up with an invitation: /invite CODE\nUsername: ")
+        )
+
+    def test_recovering(self) -> None:
+        """/recover NAME asks for a code in place of the password, and then for a new one, twice."""
+        client = Client()
+        frames, seen = client.types("/recover alice", Password())
+        self.assertEqual((frames, seen), ([Login(field="username", value="alice")], b"Recovery code: "))
+        frames, seen = client.types(" h3xt-9wq0-kc7f-2zpm", NewPassword())
+        self.assertEqual(frames, [Login(field="recovery", value="h3xt-9wq0-kc7f-2zpm")])
+        self.assertEqual(
+            seen,
+            b"That code is good. Choose a new password; Enter goes back, and the code stays good.\n"
+            b"New password: ",
+        )
+        self.assertEqual(client.types("secret456"), ([], b"Again: "))
+        self.assertEqual(
+            client.types("secret456", PasswordChanged(), Username()),
+            ([Login(field="password", value="secret456")], b"Your password is changed.\nUsername: "),
+        )
+        self.assertIn(b"This name is free", client.types("carol", NewPassword())[1])
+
+    def test_not_recovered(self) -> None:
+        """A wrong code is refused; what comes after it is about the next name."""
+        client = Client()
+        usage = b"To choose a new password with a recovery code: /recover NAME\nUsername: "
+        self.assertEqual(client.types("/recover"), ([], usage))
+        client.types("/recover alice", Password())
+        answers = [Failed(code="wrong-recovery", reason="No."), Username()]
+        self.assertEqual(client.types("x", *answers)[1], b"Failed: No. (wrong-recovery)\nUsername: ")
+        self.assertIn(b"This name is free", client.types("carol", NewPassword())[1])
 
     def test_with_a_token(self) -> None:
         """/token NAME asks for a token in place of the password, once."""
@@ -899,10 +996,13 @@ class SaidTests(DoorCase):
                 Bye(),
                 PasswordChanged(),
                 TokenIssued(value="secret", expires=TIME),
+                RecoveryCodes(codes=["secret"]),
                 LoggedOut(),
+                Blocked(usernames=[]),
             )
         }
         of_clients = {Received, Delete, List, Read, DeleteAccount, Ping, Quit, ChangePassword, Token, Logout}
+        of_clients |= {Block, Unblock, Blocks, Recovery}
         self.assertEqual(set(SYSTEM) - of_clients, set(samples))
         for frame in samples.values():
             self.assertGreater(len(Client().says(frame)), 3, repr(frame))

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -21,6 +22,7 @@ from chat.store import upgrade as upgrading
 from chat.store.backup import copy
 from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, DataDirectory, header, path, schema, schemas
 from chat.store.messages import contents_digest
+from chat.store.opener import Opener
 from chat.store.stretches import INBOX, SENT, STRETCH
 from chat.store.upgrade import steps
 from tests.test_audit import ALICE, DELIVERED, LAST, called, names, town
@@ -35,6 +37,11 @@ NEW: dict[str, list[Any]] = {
     "messages.folded": [],
     "passwords.tokens": [],
     "passwords.sqlite_sequence": [],
+    "passwords.recoveries": [],
+    "passwords.resets": [],
+    "users.invitations": [],
+    "users.blocks": [],
+    "users.skeletons": [],
 }
 
 
@@ -73,7 +80,8 @@ def earlier_version(directory: Path, version: Mapping[str, int], *statements: st
         for (table,) in tables:
             columns = ", ".join(row[1] for row in connection.execute(f"PRAGMA main.table_info({table})"))
             connection.execute(f"DELETE FROM main.{table}")
-            connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM town.{table}")
+            there = columns.replace("receipt", "options")  # as it was called
+            connection.execute(f"INSERT INTO main.{table} ({columns}) SELECT {there} FROM town.{table}")
         connection.execute("COMMIT")
         if name == "messages":
             # What waited was not settled, and the digest was made at once.
@@ -148,7 +156,7 @@ class UpgradeTests(SynchronousTestCase):
         self.assertEqual(names(audit(self.path, deep=True)), [])
         status, out, _ = called("check", "--data", str(self.path))
         self.assertIn(status, (0, 1))  # 1: nobody has the lock file yet, or too little room here
-        for name, version in {"passwords": 2, "messages": 3}.items():
+        for name, version in VERSIONS.items():
             self.assertIn(f"{name}.db is brought up to schema version {version} at the next start", out)
 
     def test_fresh(self) -> None:
@@ -257,8 +265,8 @@ class UpgradeTests(SynchronousTestCase):
     def test_damagedCopy(self) -> None:
         """A copy that is not whole is none: nothing is upgraded."""
 
-        def spoilt(connection: sqlite3.Connection, directory: Path) -> None:
-            copy(connection, directory)
+        def spoilt(connection: sqlite3.Connection, directory: Path, opener: Opener) -> None:
+            copy(connection, directory, opener)
             messages = sqlite3.connect(path(directory, "messages"))
             messages.execute("PRAGMA writable_schema = ON")
             with messages:
@@ -306,7 +314,7 @@ class UpgradeTests(SynchronousTestCase):
         self.assertIn("passwords.db cannot be upgraded from schema 1 (database or disk is full)", str(error))
         (kept,) = self.kept()
         self.assertEqual(contents(kept), self.before)
-        self.assertEqual(versions(self.path), {**FIRST, "messages": VERSIONS["messages"]})
+        self.assertEqual(versions(self.path), {**VERSIONS, "passwords": 1})
         self.patch(sqlite3, "connect", connect)
         self.opened()
         self.assertEqual(versions(self.path), VERSIONS)
@@ -349,8 +357,9 @@ class UpgradeTests(SynchronousTestCase):
             self.assertEqual(versions(moment), VERSIONS)
             self.assertEqual(contents(moment), upgraded(self.before))
             self.assertEqual([each for each in self.kept() if each.name.endswith(".incomplete")], [])
-        between = {**FIRST, "messages": VERSIONS["messages"]}
-        self.assertEqual(seen, {tuple(each.values()) for each in (FIRST, between, VERSIONS)})
+        # One file after the other is committed, in this order.
+        between = [{**FIRST, "messages": VERSIONS["messages"]}, {**VERSIONS, "passwords": 1}]
+        self.assertEqual(seen, {tuple(each.values()) for each in (FIRST, *between, VERSIONS)})
 
     def test_stillInTheLog(self) -> None:
         """An upgrade that lies in the log when its program is killed counts, whatever the header says."""
@@ -369,6 +378,26 @@ class UpgradeTests(SynchronousTestCase):
         self.path = place
         self.assertEqual(names(audit(place)), [])
         self.assertEqual(self.opened().kept, None)
+
+
+class TokenTests(SynchronousTestCase):
+    """The same from the version that had tokens, but no recovery codes and no invitations."""
+
+    def test_everythingStays(self) -> None:
+        """Passwords and tokens are good as before, and the schema is that of fresh files."""
+        directory = earlier_version(Path(self.mktemp()), {"passwords": 2, "users": 1, "messages": 3})
+        with closing(sqlite3.connect(path(directory, "passwords"))) as connection, connection:
+            connection.execute("INSERT INTO tokens (account, digest, issued) VALUES (?, x'00', 7)", (ALICE,))
+        before = contents(directory)
+        World(directory).close()
+        after = contents(directory)
+        for table in ("passwords.passwords", "passwords.tokens", "users.accounts"):
+            self.assertEqual(after[table], before[table])
+            self.assertTrue(after[table])
+        fresh = Path(self.mktemp())
+        World(fresh).close()
+        for name in ("users", "passwords"):
+            self.assertEqual(drawn(path(directory, name)), drawn(path(fresh, name)))
 
 
 class SecondTests(SynchronousTestCase):
@@ -390,7 +419,8 @@ class SecondTests(SynchronousTestCase):
         self.assertEqual(versions(self.path), SECOND)
         self.assertEqual(names(audit(self.path, deep=True)), [])
         _, out, _ = called("check", "--data", str(self.path))
-        self.assertIn("messages.db is brought up to schema version 3 at the next start", out)
+        newest = VERSIONS["messages"]
+        self.assertIn(f"messages.db is brought up to schema version {newest} at the next start", out)
 
     def test_everythingStays(self) -> None:
         """Every row is there, with a note for each stretch, and the schema is that of fresh files."""

@@ -28,10 +28,13 @@ from chat.feed import Feed
 from chat.ledger import Account, Arrival, Letter
 from chat.mailroom import Mailroom
 from chat.messages import Accepted, Delivered, Frame, Message
+from chat.origin import LOCAL
 from chat.store import Store
 from chat.store.files import NAMES, DataDirectory, path, schemas
+from chat.store.opener import PLAIN, Opener
 from chat.store.passwords import InThread
 from chat.store.pool import DirectPool
+from chat.throttle import Throttle
 
 T = TypeVar("T")
 
@@ -109,15 +112,18 @@ class World:
         rounds: int = 4,
         in_thread: InThread = at_once,
         registration: Registration = Registration.OPEN,
+        throttle: Throttle | None = None,
+        opener: Opener = PLAIN,
     ) -> None:
         self.path = Path(directory)
+        self.opener = opener
         if clock is None:
             clock = Clock()
             clock.advance(BEGINNING)
         self.clock = clock
-        self.data = DataDirectory(self.path, schemas())
+        self.data = DataDirectory(self.path, schemas(), None, opener)
         self.data.open()
-        self.pool = WorldPool(self.path)
+        self.pool = WorldPool(self.path, opener)
         self.directory = Directory()
         self.store = Store(
             self.pool,
@@ -130,7 +136,13 @@ class World:
         )
         self.mailroom = Mailroom(self.store, self.directory, self.now)
         self.accounts = Accounts(
-            self.store, self.store.passwords, self.mailroom, self.directory, registration
+            self.store,
+            self.store.passwords,
+            self.mailroom,
+            self.directory,
+            registration,
+            throttle=throttle,
+            now=self.now,
         )
         self._closed = False
 
@@ -241,10 +253,9 @@ class World:
 
     def sql(self, statement: str, *arguments: object) -> list[Any]:
         """Rows of the files as another program sees them; C{users} and C{passwords} are attached."""
-        connection = sqlite3.connect(path(self.path, "messages"), isolation_level=None)
+        connection = self.opener.connect(path(self.path, "messages"))
         try:
-            for name in ("users", "passwords"):
-                connection.execute(f"ATTACH ? AS {name}", (str(path(self.path, name)),))
+            self.opener.attach_others(connection, self.path)
             return connection.execute(statement, arguments).fetchall()
         finally:
             connection.close()
@@ -269,6 +280,7 @@ class Onlooker:
     def __init__(self, world: World, account: Account) -> None:
         self._world = world
         self.account = account
+        self.origin = LOCAL
         self.shown: list[Message] = []
         self.notices: list[Delivered] = []
         self.gone = False
@@ -333,6 +345,10 @@ class Onlooker:
         self.gone = True
 
     # --- see chat.ports.Peer ---
+
+    def wait(self, seconds: float) -> Deferred[None]:
+        """Nobody here sends too much."""
+        raise AssertionError("nothing is to be waited for")
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Remember the messages."""

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO, Callable, Iterable, Iterator, Mapping
 
 from chat.admin import books
-from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted
+from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted, opening
 from chat.admin.snapshot import alone, snapshot, steadily
 from chat.ledger import AccountState, State
-from chat.store.backup import ALIASES
-from chat.store.files import Header
+from chat.store.layout import ALIASES, Header
+from chat.store.opener import PLAIN, Opener
 
 NAME = "audit"
 SUMMARY = "prove that every message ever accepted is accounted for"
@@ -72,13 +72,14 @@ class Report:
             self.number += 1
 
 
-def audit(directory: Path, *, deep: bool = False) -> Report:
+def audit(directory: Path, opener: Opener = PLAIN, *, deep: bool = False) -> Report:
     """Audit the files in this data directory; changes nothing.
 
+    @param opener: how the files are opened.
     @param deep: have SQLite check every page of the files, too.
     @raise Unusable: there are no such files, they cannot be read, or they are of a later version.
     """
-    report = steadily(directory, lambda found, shared: _audit(directory, found, shared, deep))
+    report = steadily(directory, lambda found, shared: _audit(directory, found, shared, opener, deep), opener)
     report.findings.seek(0)
     return report
 
@@ -86,7 +87,7 @@ def audit(directory: Path, *, deep: bool = False) -> Report:
 def judge(connection: sqlite3.Connection) -> Report:
     """Audit what this connection sees: what it has changed, too, and not committed yet.
 
-    @param connection: has the files attached as C{chat.store.backup.ALIASES} says.
+    @param connection: has the files attached as L{ALIASES} says.
     """
     report = Report()
     _examine(connection, report, False)
@@ -94,25 +95,25 @@ def judge(connection: sqlite3.Connection) -> Report:
     return report
 
 
-def _audit(directory: Path, found: Mapping[str, Header], shared: bool, deep: bool) -> Report:
+def _audit(directory: Path, found: Mapping[str, Header], shared: bool, opener: Opener, deep: bool) -> Report:
     report = Report()
     report.add(books.labels(found))
     try:
-        with snapshot(directory, shared) as connection:
+        with snapshot(directory, shared, opener) as connection:
             _examine(connection, report, deep)
     except sqlite3.DatabaseError as error:
         before = report.number
         for name in ALIASES:
-            report.add(_damage(directory, name, shared))
+            report.add(_damage(directory, name, shared, opener))
         if report.number == before:
             report.add([f"messages.db, users.db, passwords.db: nothing proven: {error}"])
     return report
 
 
-def _damage(directory: Path, name: str, shared: bool) -> Iterator[str]:
+def _damage(directory: Path, name: str, shared: bool, opener: Opener) -> Iterator[str]:
     """What is wrong with this file, in SQLite's words."""
     try:
-        with alone(directory, name, shared) as connection:
+        with alone(directory, name, shared, opener) as connection:
             yield from books.pages(connection, "quick_check", {name: "main"})
     except sqlite3.DatabaseError as error:
         yield f"{name}.db: damaged: {error}"
@@ -164,7 +165,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Audit, and print what was found."""
-    report = audit(arguments.data, deep=arguments.deep)
+    report = audit(arguments.data, opening(arguments), deep=arguments.deep)
     with report.findings as findings:
         for line in findings:
             sys.stdout.write(line)

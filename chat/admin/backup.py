@@ -10,10 +10,11 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from chat.admin.audit import Report, audit
-from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted
+from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted, opening
 from chat.admin.snapshot import snapshot, steadily
 from chat.store.backup import copy, put_in_place, staging
 from chat.store.layout import sync
+from chat.store.opener import PLAIN, Opener
 
 NAME = "backup"
 SUMMARY = "copy the three files as they are at one moment"
@@ -36,7 +37,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Copy, and say what was copied."""
-    report = backup(arguments.data, arguments.target)
+    report = backup(arguments.data, arguments.target, opening(arguments))
     return told(report, f"backup complete in {arguments.target}", "no backup was made")
 
 
@@ -55,7 +56,7 @@ def told(report: Report, done: str, refused: str) -> int:
     return CLEAN
 
 
-def backup(directory: Path, target: Path) -> Report:
+def backup(directory: Path, target: Path, opener: Opener = PLAIN) -> Report:
     """Copy the files of C{directory} into C{target}; where the audit finds something, nothing is left there.
 
     @return: what the audit of the copy found.
@@ -67,7 +68,7 @@ def backup(directory: Path, target: Path) -> Report:
         raise Unusable(f"{target} cannot be made ({error.strerror}): name another directory.") from None
     complete = False
     try:
-        report = copied(directory, target)
+        report = copied(directory, target, opener)
         complete = not report.number
         return report
     finally:
@@ -87,7 +88,7 @@ def _empty(target: Path) -> bool:
         return False
 
 
-def copied(source: Path, target: Path) -> Report:
+def copied(source: Path, target: Path, opener: Opener) -> Report:
     """Copy the files of one directory into another, unless the audit of the copy finds something.
 
     @return: what it found.
@@ -101,11 +102,11 @@ def copied(source: Path, target: Path) -> Report:
         def read(_: object, shared: bool) -> None:
             shutil.rmtree(where)
             where.mkdir(mode=0o700)
-            with snapshot(source, shared) as connection:
-                copy(connection, where)
+            with snapshot(source, shared, opener) as connection:
+                copy(connection, where, opener)
 
-        steadily(source, read)
-        report = audit(folder)
+        steadily(source, read, opener)
+        report = audit(folder, opener)
         if not report.number:
             _give(folder, target)
             put_in_place(folder)

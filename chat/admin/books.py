@@ -17,9 +17,9 @@ from typing import Callable, Iterator, Mapping
 from chat.admin.command import counted
 from chat.ledger import IN_MAILBOX, LAWFUL, AccountState, State
 from chat.mailroom import NOTES
-from chat.store.backup import ALIASES
-from chat.store.files import APPLICATION, VERSIONS, Header, schema
+from chat.store.layout import ALIASES, APPLICATION, VERSIONS, Header, schema
 from chat.store.stretches import INBOX, SENT, STRETCH
+from chat.wire.text_words import visible
 
 Findings = Iterator[str]
 #: A stretch, who says it, and the boxes that have something there: their accounts, and which they are.
@@ -82,7 +82,7 @@ _FAULTS = (
         f"m.state IN {_KNOWN} AND m.state <> 0 AND m.settled IS NULL",
         "{name}, but never settled: it should say when",
     ),
-    ("m.receipt NOT IN (0, 1)", "receipt {receipt} is none: it should be 0 or 1"),
+    ("m.options NOT BETWEEN 0 AND 3", "options {options} are none: they should be 0 to 3"),
     ("m.ref IS NULL AND m.digest IS NOT NULL", "has a digest, but no ref: it should have both or none"),
     (
         f"m.state IN {_NO_CONTENT} AND m.ref IS NOT NULL AND m.digest IS NULL",
@@ -124,7 +124,8 @@ _INDEXES = {
     "ledger_settled": "m.state IN (2, 3)",
 }
 #: The versions of messages.db that have those which not all of them have.
-_VERSIONS = {"ledger_sent": (1, 2), "ledger_inbox": (1, 2), "ledger_settled": (2, 3)}
+_OF_ALL = range(1, VERSIONS["messages"] + 1)
+_VERSIONS = {"ledger_sent": range(1, 3), "ledger_inbox": range(1, 3), "ledger_settled": _OF_ALL[1:]}
 _BOXES = {INBOX: "inbox", SENT: "sent"}
 #: What became of the messages of a folded run; the last are ids that never were messages here.
 FOLDED = ("removed", "returned", "recalled", "skipped")
@@ -155,7 +156,8 @@ def totals(connection: sqlite3.Connection) -> Totals:
     """Walk through the ledger once, row by row, without the help of an index."""
     conditions = [_ANY, *(_PAIR[pair] for pair in _PAIRS), *_INDEXES.values()]
     asked = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in conditions)
-    row = connection.execute(f"SELECT count(*), min(m.id), max(m.id), {asked} FROM {_ROWS}").fetchone()
+    query = f"SELECT count(*), min(m.id), max(m.id), {asked} FROM {_ROWS}"
+    row = connection.execute(_as_called(connection, query)).fetchone()
     number, first, last, faulty, *found = row
     sums = ", ".join(f"coalesce(sum({fate}), 0)" for fate in FOLDED)
     folded = connection.execute(f"SELECT {sums} FROM folded").fetchone()
@@ -183,6 +185,11 @@ def prepare(connection: sqlite3.Connection) -> None:
     """Files of an earlier version have no folded messages: that is no finding."""
     if _version(connection, "messages") == 1:
         connection.execute("CREATE TEMP TABLE folded (first, last, removed, returned, recalled, skipped)")
+
+
+def _as_called(connection: sqlite3.Connection, query: str) -> str:
+    """The query in the words of this version of C{messages.db}."""
+    return query.replace("m.options", "m.receipt") if _version(connection, "messages") < 4 else query
 
 
 def _version(connection: sqlite3.Connection, name: str) -> int:
@@ -317,12 +324,13 @@ def rows(connection: sqlite3.Connection, totals: Totals) -> Findings:
     if not totals.faulty:
         return
     faults = ", ".join(f"coalesce({condition}, 0)" for condition, _ in _FAULTS)
-    found = connection.execute(
-        "SELECT m.id, m.state, m.code, m.sender, m.recipient, m.settled, m.receipt, m.position,"
+    query = (
+        "SELECT m.id, m.state, m.code, m.sender, m.recipient, m.settled, m.options, m.position,"
         f" c.id, c.position, r.state, {faults} FROM {_ROWS} WHERE {_ANY}"
     )
+    found = connection.execute(_as_called(connection, query))
     for row in found:
-        id, state, code, sender, recipient, settled, receipt, position, last_id, last, account, *flags = row
+        id, state, code, sender, recipient, settled, options, position, last_id, last, account, *flags = row
         values = {
             "state": state,
             "name": State(state).name.lower() if state in set(State) else f"in state {state}",
@@ -331,7 +339,7 @@ def rows(connection: sqlite3.Connection, totals: Totals) -> Findings:
             "sender": sender,
             "recipient": recipient,
             "settled": settled,
-            "receipt": receipt,
+            "options": options,
             "position": position,
             "last_id": last_id,
             "last_position": last,
@@ -374,7 +382,7 @@ def refs(connection: sqlite3.Connection, _: Totals) -> Findings:
 def indexes(connection: sqlite3.Connection, totals: Totals) -> Findings:
     """What the indexes hold is what the ledger holds: what waits is found when it is looked for."""
     for index, condition in _INDEXES.items():
-        if _version(connection, "messages") not in _VERSIONS.get(index, (1, 2, 3)):
+        if _version(connection, "messages") not in _VERSIONS.get(index, _OF_ALL):
             continue
         total = totals.indexed[index]
         query = f"SELECT {{}} FROM ledger AS m {{}} WHERE {condition}"
@@ -476,7 +484,7 @@ def accounts(connection: sqlite3.Connection, _: Totals) -> Findings:
         " (SELECT name FROM users.accounts NOT INDEXED WHERE state <> 2 GROUP BY name HAVING count(*) > 1)"
         " ORDER BY name, id"
     ):
-        yield f"account {id}: another one is called {_shown(name)}, too: it should be alone with its name"
+        yield f"account {id}: another one is called {visible(name)}, too: it should be alone with its name"
     for id, last in connection.execute(
         "SELECT a.id, q.seq FROM (SELECT max(id) AS id FROM users.accounts) AS a"
         " LEFT JOIN users.sqlite_sequence AS q ON q.name = 'accounts' WHERE a.id > coalesce(q.seq, 0)"
@@ -485,7 +493,7 @@ def accounts(connection: sqlite3.Connection, _: Totals) -> Findings:
 
 
 def passwords(connection: sqlite3.Connection, _: Totals) -> Findings:
-    """Each account has a password, each password an account, and each token a password it stands for."""
+    """Each account has a password, each password an account, each token and code a password it stands for."""
     for (id,) in connection.execute(
         "SELECT id FROM users.accounts AS a WHERE state = 0"
         " AND NOT EXISTS (SELECT 1 FROM passwords.passwords WHERE account = a.id)"
@@ -503,6 +511,20 @@ def passwords(connection: sqlite3.Connection, _: Totals) -> Findings:
             " (SELECT account FROM passwords.passwords)"
         ):
             yield f"token {number}: of account {account}, which has no password: it should be gone"
+    if _version(connection, "passwords") > 2:
+        for what, table in (("recovery codes", "recoveries"), ("a reset", "resets")):
+            for (account,) in connection.execute(
+                f"SELECT DISTINCT account FROM passwords.{table} WHERE account NOT IN"
+                " (SELECT account FROM passwords.passwords)"
+            ):
+                yield f"account {account}: has {what}, but no password: they should be gone"
+
+
+def invitations(connection: sqlite3.Connection, _: Totals) -> Findings:
+    """No invitation was used more often than it was good for."""
+    if _version(connection, "users") > 1:
+        for number, uses in connection.execute("SELECT id, uses FROM users.invitations WHERE uses < 0"):
+            yield f"invitation {number}: good for {uses} accounts: it should be 0 or more"
 
 
 # --- the pages of the files ---
@@ -537,12 +559,9 @@ CHECKS: tuple[Callable[[sqlite3.Connection, Totals], Findings], ...] = (
     mailboxes,
     accounts,
     passwords,
+    invitations,
 )
 
 
 def _account_state(state: int) -> str:
     return AccountState(state).name.lower() if state in set(AccountState) else f"in state {state}"
-
-
-def _shown(name: str) -> str:
-    return name if name.isprintable() else ascii(name)

@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import socket
 import sqlite3
 import stat
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+import time
+from argparse import ArgumentParser, Namespace
 from contextlib import closing
-from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Callable, Iterator, NamedTuple, Union
+from typing import Callable
 
 from chat import __version__
 from chat.admin import books
-from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data
+from chat.admin.certificates import looked_over
+from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, opening
+from chat.admin.doors import Door, answers, door
+from chat.admin.grade import Grade, Line, Lines
 from chat.admin.snapshot import alone, in_use, is_running, there, told
 from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, path
+from chat.store.opener import PLAIN, Opener
+from chat.tls.certificate import Pair, own
 
 NAME = "check"
 SUMMARY = "check that the installation and the data directory are sound"
@@ -35,8 +39,10 @@ a line of its own whether it is well:
 The server may run or not; nothing is changed. It looks at the versions of
 Python, Twisted and SQLite, the room on the disk, whether a server is running,
 who may read the directory and the files, what the files say they are, how big
-they are, and what SQLite thinks of their pages. With --door it also looks
-whether a server answers there.
+they are, and what SQLite thinks of their pages; at the certificate that the
+server has made for TLS, or the one that --certificate and --key name: its
+fingerprint, when it expires, and who may read the key. With --door it also
+looks whether a server answers there.
 
 Whether every message is accounted for is what "chatctl audit" tells. The exit
 status is 0 with warnings, too; it is 1 if there is an error.
@@ -49,29 +55,6 @@ MIB = 1024 * 1024
 SCARCE, SPENT = 1024 * MIB, 64 * MIB
 #: A write-ahead log of this size is not checkpointed as it should be.
 LARGE_LOG = 256 * MIB
-#: How long a door may take to say its first word, in seconds.
-PATIENCE = 5.0
-
-#: Where a door is: host and port, or the path of a UNIX socket.
-Door = Union[tuple[str, int], str]
-
-
-class Grade(str, Enum):
-    """How well something is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class Line(NamedTuple):
-    """One thing that was looked at."""
-
-    grade: Grade
-    text: str
-
-
-Lines = Iterator[Line]
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -85,21 +68,31 @@ def configure(parser: ArgumentParser) -> None:
         default=[],
         help="look whether a server answers at HOST:PORT or unix:PATH; may be repeated",
     )
+    parser.add_argument(
+        "--certificate", metavar="FILE", type=Path, help="the certificate that the server was given"
+    )
+    parser.add_argument(
+        "--key", metavar="FILE", type=Path, help="its key [default: in the file of the certificate]"
+    )
 
 
 def run(arguments: Namespace) -> int:
     """Look at everything, and print it line by line."""
     worst = CLEAN
-    for line in check(arguments.data, arguments.door):
+    given = None
+    if arguments.certificate is not None:
+        given = Pair(arguments.certificate, arguments.key or arguments.certificate)
+    for line in check(arguments.data, arguments.door, opening(arguments), given):
         print(f"{line.grade.value:<8} {line.text}", flush=True)
         if line.grade is Grade.ERROR:
             worst = FINDINGS
     return worst
 
 
-def check(directory: Path, doors: list[Door]) -> Lines:
-    """Look at the installation, the directory, the files and the doors.
+def check(directory: Path, doors: list[Door], opener: Opener = PLAIN, given: Pair | None = None) -> Lines:
+    """Look at the installation, the directory, the files, the certificate and the doors.
 
+    @param given: where the operator's certificate is; C{None}: the server makes its own if it needs one.
     @raise Unusable: there is no such directory.
     """
     there(directory)
@@ -108,23 +101,12 @@ def check(directory: Path, doors: list[Door]) -> Lines:
     yield from _directory(directory)
     yield from _server(directory)
     for name in sorted(NAMES):
-        yield from _file(path(directory, name), name)
-    yield from _together(directory)
+        yield from _file(path(directory, name), name, opener)
+    yield from _together(directory, opener)
+    lines, fingerprint = looked_over(given or own(directory), time.time())
+    yield from lines
     for each in doors:
-        yield from answers(each)
-
-
-def door(address: str) -> Door:
-    """Where a door is, as an operator writes it.
-
-    @raise ArgumentTypeError: it cannot be understood.
-    """
-    if address.startswith("unix:") and len(address) > 5:
-        return address[5:]
-    host, colon, port = address.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise ArgumentTypeError(f"{address!r} is neither HOST:PORT nor unix:PATH")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+        yield from answers(each, fingerprint)
 
 
 def sqlite_threads() -> bool:
@@ -194,10 +176,10 @@ def _server(directory: Path) -> Lines:
         yield Line(Grade.OK, "no server is running on this directory; none has been started here yet")
 
 
-def _file(file: Path, name: str) -> Lines:
+def _file(file: Path, name: str, opener: Opener) -> Lines:
     """One of the three: there, readable, ours, and whole."""
     try:
-        head = told(file.parent, name)
+        head = told(file.parent, name, opener)
     except FileNotFoundError:
         yield Line(Grade.ERROR, f"{file.name} is missing: restore the three files from a backup")
         return
@@ -206,7 +188,7 @@ def _file(file: Path, name: str) -> Lines:
         return
     yield from _access(file, file.name, 0o600, file.parent.stat().st_uid)
     if head is None:
-        yield Line(Grade.ERROR, f"{file.name} is no SQLite file: restore the three files from a backup")
+        yield Line(Grade.ERROR, f"{file.name} {opener.mismatch(file)}")
         return
     if head.application != APPLICATION:
         yield Line(Grade.ERROR, f"{file.name} is not a file of a chat server: it is another program's")
@@ -215,13 +197,14 @@ def _file(file: Path, name: str) -> Lines:
     if not 1 <= head.version <= known:
         yield Line(Grade.ERROR, f"{file.name} has schema version {head.version}: this program knows {known}")
         return
-    yield Line(Grade.OK, f"{file.name} has {_size(file.stat().st_size)}, schema version {head.version}")
+    how = ", encrypted" if opener.encrypts(file) else ""
+    yield Line(Grade.OK, f"{file.name} has {_size(file.stat().st_size)}, schema version {head.version}{how}")
     if head.version < known:
         yield Line(Grade.WARNING, f"{file.name} is brought up to schema version {known} at the next start")
     log = Path(f"{file}-wal")
     if log.exists():
         yield _log(log.name, log.stat().st_size)
-    damage = list(_each(file.parent, name, lambda connection: list(_pages(connection, name))))
+    damage = list(_each(file.parent, name, opener, lambda connection: list(_pages(connection, name))))
     yield from damage or [Line(Grade.OK, f"{file.name} is whole, says SQLite (quick_check)")]
 
 
@@ -240,10 +223,12 @@ def _pages(connection: sqlite3.Connection, name: str) -> Lines:
         yield Line(Grade.ERROR, f"{finding}; restore the three files from a backup")
 
 
-def _each(directory: Path, name: str, look: Callable[[sqlite3.Connection], list[Line]]) -> list[Line]:
+def _each(
+    directory: Path, name: str, opener: Opener, look: Callable[[sqlite3.Connection], list[Line]]
+) -> list[Line]:
     """What there is to see in one file; that it cannot be opened, if so."""
     try:
-        with alone(directory, name, in_use(directory)) as connection:
+        with alone(directory, name, in_use(directory), opener) as connection:
             return look(connection)
     except Unusable as error:
         return [Line(Grade.ERROR, str(error))]
@@ -251,7 +236,7 @@ def _each(directory: Path, name: str, look: Callable[[sqlite3.Connection], list[
         return [Line(Grade.ERROR, f"{name}.db cannot be read: {error}")]
 
 
-def _together(directory: Path) -> Lines:
+def _together(directory: Path, opener: Opener) -> Lines:
     """Whether the three files are from the same server."""
     datasets: list[str] = []
 
@@ -260,7 +245,7 @@ def _together(directory: Path) -> Lines:
         return []
 
     for name in NAMES:
-        if not path(directory, name).exists() or _each(directory, name, look):
+        if not path(directory, name).exists() or _each(directory, name, opener, look):
             return  # said above already
     if len(set(datasets)) == 1:
         yield Line(Grade.OK, "the three files belong together")
@@ -268,42 +253,6 @@ def _together(directory: Path) -> Lines:
         yield Line(
             Grade.ERROR, "the three files do not belong together: restore all of them from the same backup"
         )
-
-
-def answers(where: Door) -> Lines:
-    """Whether a server says something at this door; it is the server that speaks first."""
-    name = f"unix:{where}" if isinstance(where, str) else f"{where[0]}:{where[1]}"
-    try:
-        if isinstance(where, str):
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(PATIENCE)
-            try:
-                connection.connect(where)
-            except BaseException:
-                connection.close()
-                raise
-        else:
-            connection = socket.create_connection(where, PATIENCE)
-        with connection:
-            first = connection.recv(1024)
-    except TimeoutError:
-        yield Line(
-            Grade.WARNING,
-            f"door {name} says nothing within {PATIENCE:g} seconds: is it another program, or TLS?",
-        )
-    except OSError as error:
-        yield Line(Grade.ERROR, f"door {name} cannot be reached ({error.strerror or error})")
-    else:
-        if first:
-            yield Line(Grade.OK, f"door {name} answers, {_language(first)}")
-        else:
-            yield Line(Grade.ERROR, f"door {name} hangs up without a word")
-
-
-def _language(first: bytes) -> str:
-    if first.startswith(b"{"):
-        return "in JSON"
-    return "in DER" if first[0] >= 0x80 else "in text"
 
 
 def _size(number: int) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
+
+from chat.store.key import found, read
+from chat.store.opener import PLAIN, Opener
 
 #: Exit statuses.
 CLEAN = 0
@@ -16,7 +19,7 @@ class Unusable(Exception):
 
 
 def add_data(parser: ArgumentParser) -> None:
-    """The option that every subcommand has: which server's data."""
+    """The options that every subcommand has: which server's data, and what opens them."""
     parser.add_argument(
         "--data",
         "-d",
@@ -25,6 +28,21 @@ def add_data(parser: ArgumentParser) -> None:
         default=Path("chat-data"),
         help="the data directory of the server: what it was given as --data (default: chat-data)",
     )
+    parser.add_argument(
+        "--password-key",
+        metavar="FILE",
+        type=Path,
+        help="the file with the key of passwords.db, if the server has one",
+    )
+
+
+def opening(arguments: Namespace) -> Opener:
+    """How these options say that the files are opened.
+
+    @raise chat.errors.StartError: the key cannot be used.
+    """
+    file = found(arguments.password_key)
+    return PLAIN if file is None else Opener(read(file, arguments.data))
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

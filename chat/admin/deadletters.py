@@ -7,10 +7,12 @@ import sqlite3
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted
+from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted, opening
 from chat.admin.snapshot import snapshot, steadily
 from chat.ledger import State
 from chat.messages import rfc3339
+from chat.store.opener import PLAIN, Opener
+from chat.wire.text_words import visible
 
 NAME = "deadletters"
 SUMMARY = "list messages whose sender and recipient are both gone"
@@ -31,7 +33,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """List them, or show one; status 1 if the one to be shown is none."""
-    letters = dead(arguments.data, arguments.show)
+    letters = dead(arguments.data, arguments.show, opening(arguments))
     if arguments.format == "json":
         for letter in letters:
             print(json.dumps(letter))
@@ -47,7 +49,7 @@ def run(arguments: Namespace) -> int:
     return CLEAN
 
 
-def dead(directory: Path, id: int | None = None) -> list[dict[str, object]]:
+def dead(directory: Path, id: int | None = None, opener: Opener = PLAIN) -> list[dict[str, object]]:
     """The dead letters in the order of acceptance; or the one of this id, with subject and body.
 
     @raise Unusable: the files cannot be read.
@@ -64,7 +66,7 @@ def dead(directory: Path, id: int | None = None) -> list[dict[str, object]]:
     ]
 
     def read(_: object, shared: bool) -> list[dict[str, object]]:
-        with snapshot(directory, shared) as connection:
+        with snapshot(directory, shared, opener) as connection:
             connection.text_factory = str
             rows = connection.execute(
                 f"SELECT m.id, m.time, s.name, m.addressee, m.code, m.settled{content} FROM ledger AS m"
@@ -75,7 +77,7 @@ def dead(directory: Path, id: int | None = None) -> list[dict[str, object]]:
             return [dict(zip(names, row)) for row in rows]
 
     try:
-        letters = steadily(directory, read)
+        letters = steadily(directory, read, opener)
     except sqlite3.Error as error:
         raise Unusable(f'The files cannot be read ({error}): see what "chatctl audit" finds.') from None
     for letter in letters:
@@ -85,18 +87,14 @@ def dead(directory: Path, id: int | None = None) -> list[dict[str, object]]:
 
 
 def _print(letter: dict[str, object]) -> None:
+    sender, recipient = visible(str(letter["sender"])), visible(str(letter["recipient"]))
     print(
-        f"{letter['id']}  {letter['time']}  from {_shown(letter['sender'])} to {_shown(letter['recipient'])}:"
+        f"{letter['id']}  {letter['time']}  from {sender} to {recipient}:"
         f" {letter['code']}, dead since {letter['settled']}"
     )
     if "body" in letter:
         if letter["subject"] is not None:
-            print(f"Subject: {_shown(letter['subject'])}")
+            print(f"Subject: {visible(str(letter['subject']))}")
         print()
         for line in str(letter["body"]).split("\n"):
-            print(_shown(line))
-
-
-def _shown(text: object) -> str:
-    """On a terminal control characters are shown, not obeyed."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(text))
+            print(visible(line))

@@ -10,12 +10,15 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import IO
 
-from chat.admin.command import CLEAN, Unusable, add_data
+from chat.admin.command import CLEAN, Unusable, add_data, opening
 from chat.admin.mailbox import account, records, write_lines, write_mbox
 from chat.admin.snapshot import snapshot, steadily
+from chat.store.opener import PLAIN, Opener
+from chat.wire.text_words import visible
 
 NAME = "export"
 SUMMARY = "write one account's mailbox to a file"
+RECORDED = True
 DESCRIPTION = """\
 Writes what is in the mailbox of an account, and what it sent, to standard
 output or to a file that only its owner may read; with subjects and bodies.
@@ -40,7 +43,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Write the mailbox."""
-    with export(arguments.data, arguments.account, arguments.format) as found:
+    with export(arguments.data, arguments.account, arguments.format, opening(arguments)) as found:
         if arguments.output is None:
             _show(found)
         else:
@@ -48,7 +51,7 @@ def run(arguments: Namespace) -> int:
     return CLEAN
 
 
-def export(directory: Path, name: str, form: str = "jsonl") -> IO[bytes]:
+def export(directory: Path, name: str, form: str = "jsonl", opener: Opener = PLAIN) -> IO[bytes]:
     """The mailbox of the account of this name as a file to be read once.
 
     @param form: C{jsonl} or C{mbox}.
@@ -57,7 +60,7 @@ def export(directory: Path, name: str, form: str = "jsonl") -> IO[bytes]:
 
     def read(_: object, shared: bool) -> IO[bytes]:
         out = _spool()
-        with snapshot(directory, shared) as connection:
+        with snapshot(directory, shared, opener) as connection:
             connection.text_factory = str
             id, prepared = account(connection, name)
             found = records(connection, id)
@@ -69,7 +72,7 @@ def export(directory: Path, name: str, form: str = "jsonl") -> IO[bytes]:
         return out
 
     try:
-        return steadily(directory, read)
+        return steadily(directory, read, opener)
     except (OSError, sqlite3.Error) as error:
         raise Unusable(f'The mailbox cannot be read ({error}): see what "chatctl audit" finds.') from None
 
@@ -80,7 +83,10 @@ def _spool() -> IO[bytes]:
 
 
 def _show(found: IO[bytes]) -> None:
-    if hasattr(sys.stdout, "buffer"):
+    if sys.stdout.isatty():
+        for line in found:  # for a person to look at: no program reads a terminal
+            print(visible(line.decode(errors="replace").rstrip("\n")))
+    elif hasattr(sys.stdout, "buffer"):
         while block := found.read(_BLOCK):
             sys.stdout.buffer.write(block)
     else:

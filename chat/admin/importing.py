@@ -13,19 +13,20 @@ from pathlib import Path
 from typing import IO
 
 from chat.admin.audit import Report, judge
-from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted
+from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted, opening
 from chat.admin.mailbox import Record, account, read_lines, records
 from chat.admin.restore import held
 from chat.admin.snapshot import headers
 from chat.errors import Code
-from chat.ledger import IN_MAILBOX, AccountState, State
+from chat.ledger import AUTOMATIC, IN_MAILBOX, RECEIPT, AccountState, State
 from chat.messages import milliseconds
-from chat.store.backup import ALIASES
-from chat.store.files import VERSIONS, path
+from chat.store.layout import ALIASES, VERSIONS, path
+from chat.store.opener import PLAIN, Opener
 from chat.store.stretches import INBOX, SENT, Stretches
 
 NAME = "import"
 SUMMARY = "put an exported mailbox back (the server must not run)"
+RECORDED = True
 DESCRIPTION = """\
 Puts the messages of a file that "chatctl export" has written (as jsonl) back
 into the mailbox of the account. The account must exist, and the server must be
@@ -52,7 +53,7 @@ def run(arguments: Namespace) -> int:
     """Import, and say what was done."""
     try:
         with open(arguments.file, "rb") as lines:
-            entry = load(arguments.data, arguments.account, lines, str(arguments.file))
+            entry = load(arguments.data, arguments.account, lines, str(arguments.file), opening(arguments))
     except OSError as error:
         raise Unusable(f"{arguments.file} cannot be read ({error.strerror}).") from None
     if entry.report.number:
@@ -67,14 +68,14 @@ def run(arguments: Namespace) -> int:
     return CLEAN
 
 
-def load(directory: Path, name: str, lines: IO[bytes], where: str) -> Entry:
+def load(directory: Path, name: str, lines: IO[bytes], where: str, opener: Opener = PLAIN) -> Entry:
     """Put the messages of these lines into the mailbox of the account of this name.
 
     @param where: what the file is called.
     @raise Unusable: the server runs, there is no such account, or the file is not as it should be.
     """
-    headers(directory)
-    with held(directory), closing(_opened(directory)) as connection:
+    headers(directory, opener)
+    with held(directory), closing(_opened(directory, opener)) as connection:
         id, prepared = account(connection, name)
         entry = Entry(connection, id, prepared)
         try:
@@ -93,12 +94,11 @@ def load(directory: Path, name: str, lines: IO[bytes], where: str) -> Entry:
         return entry
 
 
-def _opened(directory: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path(directory, "messages"), isolation_level=None)
+def _opened(directory: Path, opener: Opener) -> sqlite3.Connection:
+    connection = opener.connect(path(directory, "messages"))
     try:
+        opener.attach_others(connection, directory)
         for name, alias in ALIASES.items():
-            if alias != "main":
-                connection.execute(f"ATTACH ? AS {alias}", (str(path(directory, name)),))
             if connection.execute(f"PRAGMA {alias}.user_version").fetchone() != (VERSIONS[name],):
                 raise Unusable("The files are of an earlier version: start the server once to upgrade them.")
             connection.execute(f"PRAGMA {alias}.synchronous = FULL")
@@ -189,10 +189,10 @@ class Entry:
         if record.sender == self._name and (record.receipt or record.ref is not None):
             # From the mailbox of its recipient it came without these.
             self._connection.execute(
-                "UPDATE ledger SET receipt = ?, ref = ?, digest = ?"
+                "UPDATE ledger SET options = ?, ref = ?, digest = ?"
                 " WHERE id = ? AND sender = ? AND ref IS NULL AND ? IS NULL",
                 (
-                    record.receipt,
+                    _options(record),
                     record.ref,
                     record.digest,
                     record.id,
@@ -267,7 +267,7 @@ class Entry:
             ref = digest = None
         self._position += 1
         self._connection.execute(
-            "INSERT INTO ledger (id, sender, recipient, position, time, settled, state, receipt, ref, digest,"
+            "INSERT INTO ledger (id, sender, recipient, position, time, settled, state, options, ref, digest,"
             " code, addressee, subject, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 id,
@@ -277,7 +277,7 @@ class Entry:
                 milliseconds(record.time),
                 milliseconds(record.time) if state is State.WAITING else self._now,
                 state,
-                record.receipt,
+                _options(record),
                 ref,
                 digest,
                 code,
@@ -317,6 +317,11 @@ class Entry:
             " ON CONFLICT (account) DO UPDATE SET waiting = waiting + 1",
             (account,),
         )
+
+
+def _options(record: Record) -> int:
+    """What it was sent with, as the ledger holds it."""
+    return (RECEIPT if record.receipt else 0) + (AUTOMATIC if record.automatic else 0)
 
 
 def _meant(record: Record) -> str:

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO, Iterator
 
 from chat.admin.command import Unusable
+from chat.store.opener import Opener
 
 #: The bytes before the first frame of a log, and before the page in each.
 _BEGINNING, _FRAME = 32, 24
@@ -87,7 +88,7 @@ def _checksum(content: bytes, sums: _Sums, order: str) -> _Sums:
 
 
 @contextmanager
-def mended(file: Path) -> Iterator[Path]:
+def mended(file: Path, opener: Opener) -> Iterator[Path]:
     """For a time, a copy of this file in which SQLite has undone what the C{-journal} says.
 
     There is no other way to see it: SQLite reads such a file only when it has written to both.
@@ -98,7 +99,7 @@ def mended(file: Path) -> Iterator[Path]:
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(TemporaryDirectory(prefix="chat-"))
-            copy = _mend(file, Path(folder))
+            copy = _mend(file, Path(folder), opener)
         except (OSError, sqlite3.OperationalError) as error:
             raise Unusable(
                 f"{file} has to be copied to be read, as a crash has left it ({error}): run this as the user"
@@ -107,11 +108,11 @@ def mended(file: Path) -> Iterator[Path]:
         yield copy
 
 
-def _mend(file: Path, folder: Path) -> Path:
+def _mend(file: Path, folder: Path, opener: Opener) -> Path:
     copy = folder / file.name
     for suffix in ("", "-wal", "-journal"):
         with suppress(FileNotFoundError):
             copyfile(f"{file}{suffix}", f"{copy}{suffix}")
-    with closing(sqlite3.connect(copy)) as connection:
+    with closing(opener.connect(copy)) as connection:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     return copy

@@ -20,7 +20,7 @@ from msgspec import Meta, Struct
 
 from chat.accounts import address
 from chat.admin.command import Unusable
-from chat.ledger import AccountState, State
+from chat.ledger import AUTOMATIC, RECEIPT, AccountState, State
 from chat.mailroom import NOTES
 from chat.messages import BODY_BYTES, RECIPIENT_BYTES, REF_BYTES, SUBJECT_BYTES, milliseconds, rfc3339
 from chat.store.messages import contents_digest
@@ -60,6 +60,7 @@ class Record(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
     state: Literal["waiting", "delivered", "removed", "recalled"]
     returned: Optional[Back] = None
     receipt: bool = False
+    automatic: bool = False
     ref: Optional[str] = None
     digest: Optional[bytes] = None
     subject: Optional[str] = None
@@ -67,7 +68,7 @@ class Record(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
 
 
 _COLUMNS = (
-    "SELECT m.id, s.name, r.name, m.time, m.state, m.code, m.addressee, m.receipt, m.ref, m.digest,"
+    "SELECT m.id, s.name, r.name, m.time, m.state, m.code, m.addressee, m.options, m.ref, m.digest,"
     " m.subject, m.body, m.sender = ?1, m.recipient = ?1 FROM ledger AS m"
     " JOIN users.accounts AS s ON s.id = m.sender JOIN users.accounts AS r ON r.id = m.recipient "
 )
@@ -103,7 +104,7 @@ def records(connection: sqlite3.Connection, account: int) -> Iterator[Record]:
             state,
             code,
             addressee,
-            receipt,
+            options,
             ref,
             digest,
             subject,
@@ -120,7 +121,8 @@ def records(connection: sqlite3.Connection, account: int) -> Iterator[Record]:
             time=rfc3339(accepted),
             state=State(state).name.lower(),  # type: ignore[arg-type]
             returned=None if code is None else Back(code, addressee),
-            receipt=bool(receipt and mine),
+            receipt=bool(options & RECEIPT and mine),
+            automatic=bool(options & AUTOMATIC),
             ref=ref if mine else None,
             digest=_digest(digest, recipient if addressee is None else addressee, subject, body)
             if mine and ref is not None
@@ -223,6 +225,8 @@ def _letter(record: Record) -> mailbox.mboxMessage:
     letter["Subject"] = "".join(each if each.isprintable() else " " for each in record.subject or "")
     letter["Message-ID"] = f"<{record.id}@chat.invalid>"
     letter["X-Chat-State"] = record.state
+    if record.automatic:
+        letter["Auto-Submitted"] = "auto-generated"  # RFC 3834
     if record.returned is not None:
         letter["X-Chat-Returned"] = record.returned.code
         letter["X-Chat-Meant-For"] = quote(record.returned.recipient[:200])

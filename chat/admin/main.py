@@ -5,16 +5,47 @@ from __future__ import annotations
 import io
 import os
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from typing import Callable, Sequence
 
 from chat import __version__
-from chat.admin import audit, backup, check, deadletters, exporting, importing, restore
+from chat.admin import (
+    audit,
+    backup,
+    check,
+    deadletters,
+    decrypting,
+    encrypting,
+    exporting,
+    importing,
+    invite,
+    invites,
+    newkey,
+    passwd,
+    restore,
+)
 from chat.admin.command import FINDINGS, UNUSABLE, Unusable
+from chat.admin.record import record
+from chat.errors import StartError
+from chat.wire.text_words import visible
 
 #: Each has C{NAME}, C{SUMMARY}, C{DESCRIPTION}, C{configure(parser)} and C{run(arguments)}, which
-#: returns the exit status or raises L{Unusable}.
-COMMANDS = (audit, check, backup, restore, exporting, importing, deadletters)
+#: returns the exit status or raises L{Unusable}; and C{RECORDED}, if operators are to be held to it.
+COMMANDS = (
+    audit,
+    check,
+    backup,
+    restore,
+    exporting,
+    importing,
+    deadletters,
+    invite,
+    invites,
+    passwd,
+    newkey,
+    encrypting,
+    decrypting,
+)
 
 _DESCRIPTION = """\
 Looks after the data of a chat server. Nothing here needs the server to be
@@ -45,13 +76,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
     except SystemExit as done:  # argparse has said what it had to say
         return done.code if isinstance(done.code, int) else UNUSABLE
-    run: Callable[..., int] = arguments.run
+    status = _carry_out(arguments)
+    if arguments.recorded:
+        record(arguments.data, sys.argv[1:] if argv is None else argv, status)
+    return status
+
+
+def _carry_out(arguments: Namespace) -> int:
+    run: Callable[[Namespace], int] = arguments.run
     try:
         status = run(arguments)
         sys.stdout.flush()
         return status
-    except Unusable as error:
-        print(f"chatctl: {error}", file=sys.stderr)
+    except (Unusable, StartError) as error:
+        print(f"chatctl: {visible(str(error))}", file=sys.stderr)
         return UNUSABLE
     except BrokenPipeError:
         # Whoever reads this has seen enough, which only a long list of findings can cause.
@@ -80,7 +118,7 @@ def _parser() -> ArgumentParser:
             allow_abbrev=False,
         )
         command.configure(one)
-        one.set_defaults(run=command.run)
+        one.set_defaults(run=command.run, recorded=getattr(command, "RECORDED", False))
     return parser
 
 

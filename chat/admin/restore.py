@@ -12,11 +12,13 @@ from filelock import FileLock, Timeout
 
 from chat.admin.audit import Report
 from chat.admin.backup import copied, told
-from chat.admin.command import Unusable, add_data
+from chat.admin.command import Unusable, add_data, opening
 from chat.store.layout import LOCK, NAMES, path, sync
+from chat.store.opener import PLAIN, Opener
 
 NAME = "restore"
 SUMMARY = "put the files of a backup in place (the server must not run)"
+RECORDED = True
 DESCRIPTION = """\
 Copies the three files of a backup into the data directory of a server that is
 stopped, after an audit: each of them gets its name only when all are complete.
@@ -38,11 +40,11 @@ def configure(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Restore, and say what was restored."""
-    report = restore(arguments.backup, arguments.data)
+    report = restore(arguments.backup, arguments.data, opening(arguments))
     return told(report, f"restored to {arguments.data}", "nothing was restored")
 
 
-def restore(backup: Path, directory: Path) -> Report:
+def restore(backup: Path, directory: Path, opener: Opener = PLAIN) -> Report:
     """Copy the files of C{backup} into C{directory}; where the audit finds something, nothing is left there.
 
     @return: what the audit found.
@@ -57,7 +59,7 @@ def restore(backup: Path, directory: Path) -> Report:
                     file = Path(f"{path(directory, name)}{suffix}")
                     if file.exists():
                         raise Unusable(f"{file} exists: move the old files away first, all of them.")
-            report = copied(backup, directory)
+            report = copied(backup, directory, opener)
             complete = not report.number
             return report
     finally:

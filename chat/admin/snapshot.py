@@ -18,8 +18,8 @@ from typing import Callable, Iterator, Mapping, TypeVar
 
 from chat.admin.command import Unusable
 from chat.admin.leftovers import committed, mended
-from chat.store.backup import ALIASES
-from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, Header, header, path
+from chat.store.layout import ALIASES, APPLICATION, LOCK, NAMES, VERSIONS, Header, header, path
+from chat.store.opener import PLAIN, Opener
 
 #: How often to begin anew before giving up.
 ATTEMPTS = 100
@@ -47,9 +47,10 @@ def there(directory: Path) -> None:
     raise Unusable(f"{directory} {why}: name the data directory of the server with --data.")
 
 
-def headers(directory: Path) -> dict[str, Header]:
+def headers(directory: Path, opener: Opener = PLAIN) -> dict[str, Header]:
     """What each of the three files says it is.
 
+    @param opener: how the files are opened, here and below.
     @raise Unusable: there are no such files, they cannot be read, or they are of a later version.
     """
     there(directory)
@@ -57,7 +58,7 @@ def headers(directory: Path) -> dict[str, Header]:
     for name in NAMES:
         file = path(directory, name)
         try:
-            head = told(directory, name)
+            head = told(directory, name, opener)
         except FileNotFoundError:
             raise Unusable(
                 f"{file} does not exist: name the data directory of the server with --data,"
@@ -68,7 +69,7 @@ def headers(directory: Path) -> dict[str, Header]:
                 f"{file} cannot be read ({error.strerror}): run this as the user that the server runs as."
             ) from None
         if head is None:
-            raise Unusable(f"{file} is no SQLite file: restore the three files from a backup.")
+            raise Unusable(f"{file} {opener.mismatch(file)}.")
         found[name] = head
     if all(head.application != APPLICATION for head in found.values()):
         raise Unusable(
@@ -84,16 +85,22 @@ def headers(directory: Path) -> dict[str, Header]:
     return found
 
 
-def told(directory: Path, name: str) -> Header | None:
-    """What a file says it is, with what counts beside it; C{None}: it is no SQLite file.
+def told(directory: Path, name: str, opener: Opener = PLAIN) -> Header | None:
+    """What a file says it is, with what counts beside it; C{None}: it is no SQLite file, or not for this key.
 
     @raise OSError: it cannot be read.
     """
     file = path(directory, name)
     head = header(file)
-    if any(_length(file, suffix) for suffix in ("-wal", "-journal")):
+    encrypted = opener.encrypts(file)
+    if encrypted or any(_length(file, suffix) for suffix in ("-wal", "-journal")):
         # The beginning of the file itself may be out of date, or torn by a power cut.
-        with suppress(Unusable, sqlite3.Error), alone(directory, name, in_use(directory)) as connection:
+        if encrypted:
+            head = None
+        with (
+            suppress(Unusable, sqlite3.Error),
+            alone(directory, name, in_use(directory), opener) as connection,
+        ):
             application, version = (
                 connection.execute(f"PRAGMA {what}").fetchone()[0]
                 for what in ("application_id", "user_version")
@@ -147,7 +154,7 @@ def signature(directory: Path) -> Signature:
     )
 
 
-def steadily(directory: Path, read: Callable[[Mapping[str, Header], bool], R]) -> R:
+def steadily(directory: Path, read: Callable[[Mapping[str, Header], bool], R], opener: Opener = PLAIN) -> R:
     """What C{read} makes of the files; it is asked again if they were changed meanwhile.
 
     @param read: called with their headers, and with what L{snapshot} wants to know.
@@ -155,7 +162,7 @@ def steadily(directory: Path, read: Callable[[Mapping[str, Header], bool], R]) -
     """
     for _ in range(READINGS):
         before = signature(directory)
-        found = headers(directory)
+        found = headers(directory, opener)
         shared = in_use(directory)
         try:
             result = read(found, shared)
@@ -169,7 +176,7 @@ def steadily(directory: Path, read: Callable[[Mapping[str, Header], bool], R]) -
 
 
 @contextmanager
-def snapshot(directory: Path, shared: bool) -> Iterator[sqlite3.Connection]:
+def snapshot(directory: Path, shared: bool, opener: Opener = PLAIN) -> Iterator[sqlite3.Connection]:
     """A connection that sees all three files as they were at one and the same moment.
 
     @param shared: what L{in_use} said just now. If it is false, what was read holds only if
@@ -179,9 +186,9 @@ def snapshot(directory: Path, shared: bool) -> Iterator[sqlite3.Connection]:
     files = {alias: path(directory, name) for name, alias in ALIASES.items()}
     with ExitStack() as stack:
         try:
-            connection = stack.enter_context(opened(files, shared))
+            connection = stack.enter_context(opened(files, shared, opener))
             if shared:
-                with opened(files, shared) as probe:
+                with opened(files, shared, opener) as probe:
                     together(connection, probe)
             else:
                 _begin(connection)
@@ -194,12 +201,12 @@ def snapshot(directory: Path, shared: bool) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def alone(directory: Path, name: str, shared: bool) -> Iterator[sqlite3.Connection]:
+def alone(directory: Path, name: str, shared: bool, opener: Opener = PLAIN) -> Iterator[sqlite3.Connection]:
     """A connection that sees just one of the files, as C{main}.
 
     @param shared: see L{snapshot}.
     """
-    with opened({"main": path(directory, name)}, shared) as connection:
+    with opened({"main": path(directory, name)}, shared, opener) as connection:
         yield connection
 
 
@@ -233,7 +240,7 @@ def _begin(connection: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def opened(files: Mapping[str, Path], shared: bool) -> Iterator[sqlite3.Connection]:
+def opened(files: Mapping[str, Path], shared: bool, opener: Opener = PLAIN) -> Iterator[sqlite3.Connection]:
     """These files, under their names in SQL, open so that nothing is made, changed or removed beside them.
 
     While a server has them open, C{-wal} and C{-shm} are there, and reading by the rules leaves
@@ -244,35 +251,36 @@ def opened(files: Mapping[str, Path], shared: bool) -> Iterator[sqlite3.Connecti
     @param shared: see L{snapshot}.
     """
     with ExitStack() as stack:
-        uris = {}
+        places = {}
         logged = False
         for alias, file in files.items():
             mode = "mode=ro"
             if not shared and _length(file, "-journal"):
-                file, mode = stack.enter_context(mended(file)), "mode=ro&immutable=1"
+                file, mode = stack.enter_context(mended(file, opener)), "mode=ro&immutable=1"
             elif not shared and _committed(file):
                 # Without locks there is no -shm either; see below.
                 mode, logged = "mode=ro&vfs=unix-none", True
             elif not shared:
                 mode = "mode=ro&immutable=1"
-            uris[alias] = f"{file.absolute().as_uri()}?{mode}"
-        yield stack.enter_context(closing(_connect(uris, logged)))
+            places[alias] = (file, mode)
+        yield stack.enter_context(closing(_connect(places, logged, opener)))
 
 
-def _connect(uris: dict[str, str], logged: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(uris.pop("main"), uri=True, isolation_level=None)
+def _connect(places: dict[str, tuple[Path, str]], logged: bool, opener: Opener) -> sqlite3.Connection:
+    connection = opener.connect(*places.pop("main"))
     try:
         connection.text_factory = _text
         if logged:
             # Before the first look into any file: then SQLite keeps in memory what -shm is for.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        if sys.version_info >= (3, 12):
+        if sys.version_info >= (3, 12) and isinstance(connection, sqlite3.Connection):
             connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA cache_size = -65536")
-        for alias, uri in uris.items():
-            connection.execute(f"ATTACH ? AS {alias}", (uri,))
+        connection.execute("PRAGMA temp_store = FILE")  # of large sums, whatever this build of SQLite prefers
+        for alias, (file, mode) in places.items():
+            opener.attach(connection, alias, file, mode)
     except BaseException:
         connection.close()
         raise

@@ -16,34 +16,56 @@ from chat.client.address import endpoint_from
 from chat.client.backoff import Backoff
 from chat.client.client import Client
 from chat.client.errors import (
+    ChangedServer,
     ClientError,
     Disconnected,
+    Distrust,
     Ended,
+    KnownServersError,
     NoSuchAccount,
     NotChat,
+    NoTLS,
     OutboxFull,
+    PlaintextRefused,
     Refused,
     Silent,
     Stopped,
+    Unanswerable,
     UnknownMessage,
+    UnknownServer,
+    Untrusted,
+    WrongServer,
 )
 from chat.client.fates import Fate
+from chat.client.known import KnownServers
+from chat.client.trust import Trust
 from chat.messages import TokenIssued
 
 __all__ = [
     "Backoff",
+    "ChangedServer",
     "Client",
     "ClientError",
     "Disconnected",
+    "Distrust",
     "Ended",
     "Fate",
+    "KnownServers",
+    "KnownServersError",
     "NoSuchAccount",
+    "NoTLS",
     "NotChat",
     "OutboxFull",
+    "PlaintextRefused",
     "Refused",
     "Silent",
     "Stopped",
     "TokenIssued",
+    "Trust",
+    "Unanswerable",
     "UnknownMessage",
+    "UnknownServer",
+    "Untrusted",
+    "WrongServer",
     "endpoint_from",
 ]

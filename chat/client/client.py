@@ -15,18 +15,33 @@ from chat.client.address import endpoint_from
 from chat.client.backoff import Backoff
 from chat.client.connection import Connection, ConnectionFactory
 from chat.client.entrance import Entrance
-from chat.client.errors import ClientError, Disconnected, Ended, NotChat, Refused, Stopped, unreachable
+from chat.client.errors import (
+    ClientError,
+    Disconnected,
+    Distrust,
+    Ended,
+    NotChat,
+    Refused,
+    Stopped,
+    Unanswerable,
+    unreachable,
+)
 from chat.client.fates import Fate, Fates
 from chat.client.inbox import Inbox, OnMessage
 from chat.client.outbox import Outbox
 from chat.client.token import OnToken, TokenKeeper
+from chat.client.trust import Trust
 from chat.errors import Code
 from chat.messages import (
     USER_FRAME_BYTES,
     Accepted,
     AccountDeleted,
+    Block,
+    Blocked,
+    Blocks,
     Bye,
     ChangePassword,
+    Created,
     Delete,
     DeleteAccount,
     Deleted,
@@ -45,8 +60,11 @@ from chat.messages import (
     Pong,
     Quit,
     Read,
+    Recovery,
+    RecoveryCodes,
     Token,
     TokenIssued,
+    Unblock,
     Welcome,
 )
 from chat.wire import Codec, serialize
@@ -54,6 +72,7 @@ from chat.wire import Codec, serialize
 #: What the server ends a conversation with and would end the next one with, too.
 _FOR_GOOD = frozenset({Code.ACCOUNT_GONE, Code.MALFORMED_FRAME, Code.FRAME_TOO_LARGE})
 
+OnCreated = Callable[[Created], object]
 OnConnected = Callable[[Welcome], object]
 OnDisconnected = Callable[[Exception, float], object]
 OnStopped = Callable[[Exception | None], object]
@@ -68,7 +87,8 @@ class Client:
     nothing is lost and nothing is doubled, however often the connection breaks.
 
     It stops for good when trying again cannot help: wrong password, no such account,
-    the account deleted, a server that speaks another codec.
+    the account deleted, a server that speaks another codec, or that shows another
+    certificate than it should.
 
     After the first login it asks the server for a token and logs in with that from then
     on, which costs the server far less than a password does: so a server that was started
@@ -89,7 +109,12 @@ class Client:
         *,
         codec: Codec | str = Codec.JSON,
         create: bool = False,
+        invite: str | None = None,
+        recovery: str | None = None,
+        trust: Trust | None = None,
+        plaintext: bool = False,
         on_message: OnMessage | None = None,
+        on_created: OnCreated | None = None,
         on_connected: OnConnected | None = None,
         on_disconnected: OnDisconnected | None = None,
         on_stopped: OnStopped | None = None,
@@ -104,14 +129,20 @@ class Client:
     ) -> None:
         """
         @param reactor: the reactor, or any L{IReactorTime} when C{endpoint} is an object.
-        @param endpoint: C{HOST:PORT}, C{[IPv6]:PORT}, C{unix:PATH}, a Twisted client
-            endpoint string, or an endpoint.
+        @param endpoint: C{HOST:PORT}, C{[IPv6]:PORT}, C{tls://HOST:PORT}, C{unix:PATH}, a
+            Twisted client endpoint string, or an endpoint; see L{endpoint_from}.
         @param password: C{None}: only the C{token} can log in.
         @param create: create the account, if the server says that the name is free.
+        @param invite: the code of an invitation, for a server that asks for one.
+        @param recovery: one of the account's recovery codes: C{password} becomes the new one.
+        @param trust: decides about the server's certificate, where C{endpoint} is a string;
+            by default one that an authority vouches for, or that this user has accepted.
+        @param plaintext: no TLS, where C{endpoint} is a string.
         @param on_message: called with each message, once; it may return a Deferred or a
             coroutine.  A message is confirmed when that has succeeded; if it fails, the
             message is delivered again after the next login.  Without a callback nothing
             is confirmed and everything stays waiting.
+        @param on_created: called with C{created}, which has the account's recovery codes.
         @param on_connected: called with C{welcome} after each login.
         @param on_disconnected: called with the reason and the seconds until the next
             attempt, after each lost connection and each attempt that failed.
@@ -125,15 +156,20 @@ class Client:
         @param most_unaccepted: how many messages may wait to be accepted.
         @param most_unaccepted_bytes: how many bytes these may have together.
         @raise ValueError: the endpoint string or the codec is none.
+        @raise Distrust: C{plaintext} to a server whose certificate is known, or there is a list
+            of known servers that cannot be read.
         """
         self.stopped = False
         self._clock: IReactorTime = reactor
-        self._endpoint: IStreamClientEndpoint = (
-            endpoint_from(reactor, endpoint) if isinstance(endpoint, str) else endpoint
-        )
         self._codec = Codec(codec)
+        self._endpoint: IStreamClientEndpoint = (
+            endpoint_from(reactor, endpoint, codec=self._codec, trust=trust, plaintext=plaintext)
+            if isinstance(endpoint, str)
+            else endpoint
+        )
         self._token = TokenKeeper(reactor, tokens, token, on_token)
-        self._entrance = Entrance(username, password, create, self._token)
+        self._entrance = Entrance(username, password, create, self._token, invite, recovery)
+        self._on_created = on_created
         self._on_connected = on_connected
         self._on_disconnected = on_disconnected
         self._on_stopped = on_stopped
@@ -195,6 +231,7 @@ class Client:
         *,
         receipt: bool = False,
         ref: str | None = None,
+        automatic: bool = False,
     ) -> Deferred[Accepted]:
         """Send a message.
 
@@ -207,6 +244,7 @@ class Client:
         @param ref: the application's own identifier, at most 64 bytes, which makes it
             harmless to send the same message again even after the program was started
             anew; without one, the client makes its own.
+        @param automatic: a program writes it of itself, and no program is to answer it.
         @return: fires with C{accepted} once the message is safe with the server; fails
             with L{Refused} when it was refused (C{too-large}, C{storage-full} and so
             on), with L{Ended} when the server has failed at it three times, and with
@@ -222,7 +260,14 @@ class Client:
             self._count += 1
             ref = f"{self._unique}-{self._count}"
         wire = serialize(
-            Message(recipient=recipient, subject=subject, body=body, ref=ref, receipt=receipt),
+            Message(
+                recipient=recipient,
+                subject=subject,
+                body=body,
+                ref=ref,
+                receipt=receipt,
+                automatic=automatic,
+            ),
             self._codec,
         )
         if len(wire) > USER_FRAME_BYTES:
@@ -230,6 +275,18 @@ class Client:
             reason = f"A message may take {USER_FRAME_BYTES} bytes on the wire, not {len(wire)}."
             return fail(Refused(Code.TOO_LARGE.value, reason))
         return self._outbox.send(ref, wire)
+
+    def answer(self, message: Message, body: str, subject: str | None = None) -> Deferred[Accepted]:
+        """Answer a message as a program: what is sent is L{automatic<send>}.
+
+        Sent again for the same message, after a restart, say, the same answer goes out once.
+
+        @return: as of L{send}; fails with L{Unanswerable}, and nothing is sent, when the message was
+            automatic itself or has come back.
+        """
+        if message.automatic or message.returned is not None:
+            return fail(Unanswerable())
+        return self.send(message.sender, body, subject, ref=f"answer-{message.id}", automatic=True)
 
     def delivered(self, id: int) -> Deferred[Fate]:
         """Wait for the fate of a message that this account sent.
@@ -284,9 +341,25 @@ class Client:
         answer = self._ask(ChangePassword(password=present, new=new), PasswordChanged)
         return answer.addCallbacks(changed, unchanged)
 
+    def block(self, username: str) -> Deferred[Blocked]:
+        """Let what this account sends go back to it from now on; tells the names of all who are blocked."""
+        return self._ask(Block(username=username), Blocked)
+
+    def unblock(self, username: str) -> Deferred[Blocked]:
+        """Take messages from this account again; tells who else is blocked."""
+        return self._ask(Unblock(username=username), Blocked)
+
+    def blocked(self) -> Deferred[Blocked]:
+        """Ask who is blocked."""
+        return self._ask(Blocks(), Blocked)
+
     def new_token(self) -> Deferred[TokenIssued]:
         """Ask for a further token, for another program of the same user, say."""
         return self._ask(Token(), TokenIssued)
+
+    def recovery_codes(self, password: str) -> Deferred[RecoveryCodes]:
+        """Ask for new recovery codes, in place of all that this account had."""
+        return self._ask(Recovery(password=password), RecoveryCodes)
 
     def log_out(self, everywhere: bool = False) -> Deferred[LoggedOut]:
         """Revoke the tokens that this client was given since its last login; then it stops.
@@ -348,7 +421,7 @@ class Client:
 
     def _connect(self) -> None:
         self._retry = None
-        factory = ConnectionFactory(self._make_connection)
+        factory = ConnectionFactory(self._make_connection, self._codec)
         self._attempt = attempt = self._endpoint.connect(factory)
         attempt.addTimeout(self._timeout, self._clock)
         attempt.addCallbacks(lambda _: None, self._unreachable)
@@ -357,8 +430,13 @@ class Client:
         return Connection(self._clock, self, self._codec, self._timeout, self._idle)
 
     def _unreachable(self, failure: Failure) -> None:
-        if not self.stopped:
-            self._try_again(unreachable(failure))
+        if self.stopped:
+            return
+        error = unreachable(failure)
+        if self._for_good(error):
+            self._stop(error)
+        else:
+            self._try_again(error)
 
     def _try_again(self, error: Exception) -> None:
         delay = max(self._backoff.next(), self._not_before)
@@ -440,6 +518,8 @@ class Client:
 
     def _for_good(self, error: Exception) -> bool:
         """Whether trying again cannot help."""
+        if isinstance(error, Distrust):
+            return True
         if isinstance(error, Ended):
             return error.code in _FOR_GOOD
         # Once logged in, a strange word is an accident on the way, not the wrong door.
@@ -457,6 +537,8 @@ class Client:
             return
         if login is not None:
             connection.tell(login)
+        elif isinstance(frame, Created):
+            self._tell(self._on_created, frame)
         elif isinstance(frame, Welcome):
             connection.settled = True
             self._backoff.reset()

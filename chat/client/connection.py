@@ -7,17 +7,25 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar, cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    INegotiated,
+    IProtocolNegotiationFactory,
+    IReactorTime,
+)
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from chat.client.errors import Disconnected, Ended, NotChat, Refused, Silent
 from chat.errors import BadFrame, FatalError
 from chat.messages import (
     Accepted,
     AccountDeleted,
+    Blocked,
     Bye,
     Deleted,
     Failed,
@@ -29,6 +37,7 @@ from chat.messages import (
     PasswordChanged,
     Ping,
     Pong,
+    RecoveryCodes,
     TokenIssued,
 )
 from chat.wire import Codec, deserialize, framing, serialize
@@ -43,11 +52,13 @@ _PARTING_SECONDS = 5.0
 ANSWERS = (
     Accepted,
     Failed,
+    Blocked,
     Deleted,
     Listing,
     Messages,
     AccountDeleted,
     PasswordChanged,
+    RecoveryCodes,
     TokenIssued,
     LoggedOut,
     Pong,
@@ -222,7 +233,8 @@ class Connection(TwistedProtocol):
         except FatalError as error:
             self.drop(NotChat(f"The server does not speak {self._codec.value}: {error}"))
             return
-        if not isinstance(frame, ANSWERS) or (not self._questions and isinstance(frame, Failed)):
+        unasked = not self._questions and isinstance(frame, Failed)
+        if not self.settled or unasked or not isinstance(frame, ANSWERS):
             if isinstance(frame, Fatal):
                 self._error = Ended.by(frame)
             self._listener.heard(self, frame)
@@ -275,7 +287,7 @@ class Connection(TwistedProtocol):
         silent = self._clock.seconds() - self._since
         if not self.settled or self._questions:
             if silent >= self._timeout:
-                self.drop(Silent(f"The server has been silent for {self._timeout:g} seconds."))
+                self.drop(Silent(f"The server has been silent for {self._timeout:g} seconds{self._hint()}."))
                 return
             self._look_in(self._timeout - silent)
         elif silent >= self._idle:
@@ -283,14 +295,25 @@ class Connection(TwistedProtocol):
         else:
             self._look_in(self._idle - silent)
 
+    def _hint(self) -> str:
+        """Both sides wait for the other one, when only one of them expects TLS."""
+        plain = not self._greeted and not INegotiated.providedBy(self.transport)
+        return ": perhaps it waits for TLS, as with tls://HOST:PORT" if plain else ""
 
+
+@implementer(IProtocolNegotiationFactory)
 class ConnectionFactory(Factory):
     """Makes one L{Connection} for one attempt."""
 
     noisy = False
 
-    def __init__(self, make: Callable[[], Connection]) -> None:
+    def __init__(self, make: Callable[[], Connection], codec: Codec) -> None:
         self._make = make
+        self._codec = codec
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """See L{IProtocolNegotiationFactory}: one TLS door can serve all codecs."""
+        return [f"chat/{self._codec.value}".encode()]
 
     def buildProtocol(self, addr: IAddress | None) -> Connection:
         """The connection; see L{Factory.buildProtocol}."""

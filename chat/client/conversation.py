@@ -13,15 +13,21 @@ from chat.client.client import Client
 from chat.client.console import Console, EndOfInput, OutputGone
 from chat.client.errors import (
     ClientError,
+    Distrust,
     OutboxFull,
     Refused,
     Stopped,
+    told,
 )
 from chat.client.fates import Fate
 from chat.messages import (
     Accepted,
     Answer,
+    Block,
+    Blocked,
+    Blocks,
     ChangePassword,
+    Created,
     Delete,
     DeleteAccount,
     Deleted,
@@ -35,8 +41,11 @@ from chat.messages import (
     Ping,
     Quit,
     Read,
+    Recovery,
+    RecoveryCodes,
     Token,
     TokenIssued,
+    Unblock,
     Welcome,
 )
 from chat.wire import Codec
@@ -78,6 +87,7 @@ class Conversation:
         self._pending: set[Deferred[Any]] = set()
         self._due = 0
         self._down = False
+        self._dropped = 0
         self._over: Exception | None = None
         self._unreachable: Exception | None = None
         self._change: Deferred[None] | None = None
@@ -89,6 +99,8 @@ class Conversation:
         username: str,
         password: str,
         create: bool,
+        invite: str | None = None,
+        recovery: str | None = None,
     ) -> None:
         """Log in.
 
@@ -102,7 +114,10 @@ class Conversation:
             password,
             codec=codec,
             create=create,
+            invite=invite,
+            recovery=recovery,
             on_message=self._message,
+            on_created=self._created,
             on_connected=self._connected,
             on_disconnected=self._disconnected,
             on_stopped=self._stopped,
@@ -113,6 +128,8 @@ class Conversation:
             if self._unreachable is None:
                 raise
             raise self._unreachable from None
+        if recovery is not None:
+            self._show("The new password is in force.")
 
     async def run(self) -> None:
         """Do what is typed until the end of the input or C{/quit}.
@@ -209,8 +226,22 @@ class Conversation:
             self._watch(changed.addCallback(lambda _: self._show("Your password is changed.")), asked)
         elif isinstance(question, Token):
             self._watch(client.new_token().addCallback(self._show_token), asked)
+        elif isinstance(question, (Block, Unblock, Blocks)):
+            self._watch(self._change_blocks(question).addCallback(self._show_blocked), asked)
+        elif isinstance(question, Recovery):
+            codes = client.recovery_codes(question.password)
+            self._watch(codes.addCallback(self._show_recovery_codes), asked)
         elif isinstance(question, Ping):
             self._watch(client.ping().addCallback(lambda _: self._show("The server is there.")), asked)
+
+    def _change_blocks(self, question: Block | Unblock | Blocks) -> Deferred[Blocked]:
+        if isinstance(question, Blocks):
+            return self._client.blocked()
+        change = self._client.block if isinstance(question, Block) else self._client.unblock
+        return change(question.username)
+
+    def _show_blocked(self, blocked: Blocked) -> None:
+        self._show(words.blocked(blocked))
 
     def _show_listing(self, listing: Listing, asked: Asked) -> None:
         self._show(*words.listing(listing, asked))
@@ -224,6 +255,9 @@ class Conversation:
     def _show_token(self, token: TokenIssued) -> None:
         self._show(*words.token(token))
 
+    def _show_recovery_codes(self, answer: RecoveryCodes) -> None:
+        self._show(*words.recovery_codes(answer.codes))
+
     def _show_deleted(self, deleted: Deleted) -> None:
         self._show(*words.deleted(deleted))
 
@@ -232,7 +266,7 @@ class Conversation:
         try:
             await self._client.delete_account(password)
         except ClientError as error:
-            self._show(f"Failed: {visible(str(error))}")
+            self._show(f"Failed: {told(error)}")
             return
         self._show("Your account is deleted.")
         raise LoggedOut
@@ -242,7 +276,7 @@ class Conversation:
         try:
             await self._client.log_out(everywhere)
         except ClientError as error:
-            self._show(f"Failed: {visible(str(error))}")
+            self._show(f"Failed: {told(error)}")
             return
         self._show(words.LOGGED_OUT)
         raise LoggedOut
@@ -257,9 +291,9 @@ class Conversation:
                 frame = Failed(code=error.code, reason=error.reason, seconds=error.seconds)
                 self._show(words.failed(frame, asked))
             elif isinstance(error, Stopped):
-                pass  # we leave, and say how much is unsent
+                self._dropped += bool(asked.recipient)  # we leave, and say how much is unsent
             elif isinstance(error, ClientError):
-                self._show(f"Failed: {visible(str(error))}")
+                self._show(f"Failed: {told(error)}")
             elif not isinstance(error, OutputGone):
                 return failure
             return None
@@ -285,6 +319,10 @@ class Conversation:
             self._commands.heard = message.sender
         return None
 
+    def _created(self, created: Created) -> None:
+        if created.recovery:
+            self._announce(*words.recovery_codes(created.recovery))
+
     def _connected(self, welcome: Welcome) -> None:
         if self._commands is None:
             self._commands = Commands(welcome.username)
@@ -301,14 +339,17 @@ class Conversation:
             self._unreachable = error
             self._client.close()
             return
-        self._announce(f"{visible(str(error))} Trying again in {delay:.0f} s.")
+        self._announce(f"{told(error)} Trying again in {delay:.0f} s.")
         self._down = True
 
     def _stopped(self, error: Exception | None) -> None:
         if self._commands is None or error is None:
             return
-        self._announce(f"The conversation is over: {visible(str(error))}")
-        self._end(LoggedOut() if self._console.interactive else Leave(REFUSED))
+        self._announce(*f"The conversation is over: {told(error)}".split("\n"))
+        if self._dropped:
+            self._announce(_unsent(self._dropped))
+        again = self._console.interactive and not isinstance(error, Distrust)
+        self._end(LoggedOut() if again else Leave(REFUSED))
 
     # --- leaving ------------------------------------------------------------------------
 
@@ -320,8 +361,7 @@ class Conversation:
         unsent = self._client.unaccepted
         await self._client.close()
         if unsent:
-            what = "1 message is" if unsent == 1 else f"{unsent} messages are"
-            self._complain(f"{what} not known to be sent.")
+            self._complain(_unsent(unsent))
             raise Leave(UNREACHABLE)
 
     async def _settle(self) -> None:
@@ -371,3 +411,7 @@ class Conversation:
         except OutputGone as gone:
             self._end(gone)
             raise
+
+
+def _unsent(count: int) -> str:
+    return f"{'1 message is' if count == 1 else f'{count} messages are'} not known to be sent."

@@ -5,9 +5,12 @@ No text here ever holds a password, a subject or a body.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.python.failure import Failure
 
 from chat.messages import PROTOCOL_VERSION, Failed, Fatal, Frame
+from chat.wire.text_words import visible
 
 
 class ClientError(Exception):
@@ -40,6 +43,13 @@ class NoSuchAccount(ClientError):
     def __init__(self, username: str) -> None:
         super().__init__(f"There is no account {username!r} on this server.")
         self.username = username
+
+
+class Unanswerable(ClientError):
+    """A program does not answer what no person wrote, or what came back: two of them would never end."""
+
+    def __init__(self) -> None:
+        super().__init__("An automatic message, or one that came back, is not answered by a program.")
 
 
 class Disconnected(ClientError):
@@ -109,6 +119,118 @@ class Stopped(ClientError):
         self.cause = cause
 
 
-def unreachable(failure: Failure) -> Disconnected:
+class Distrust(ClientError):
+    """It is not safe to talk to this server, so nothing was said to it.
+
+    The text is our own, in several lines.  A client that meets this stops: trying again
+    would not make it safe.
+    """
+
+
+class Untrusted(Distrust):
+    """The server's certificate is not to be trusted.
+
+    @ivar address: C{HOST:PORT}, as known servers are written down.
+    @ivar fingerprint: that of the certificate it has shown; C{words} say the same.
+    """
+
+    def __init__(self, address: str, fingerprint: str, words: str, text: str) -> None:
+        super().__init__(text)
+        self.address = address
+        self.fingerprint = fingerprint
+        self.words = words
+
+
+class UnknownServer(Untrusted):
+    """The server is new to us, and no authority vouches for its certificate.
+
+    @ivar doubts: why not, a few words each.
+    """
+
+    def __init__(self, address: str, fingerprint: str, words: str, doubts: Sequence[str]) -> None:
+        super().__init__(
+            address,
+            fingerprint,
+            words,
+            f"The server at {address} is not known yet, and its certificate proves nothing by itself:\n"
+            f"  {'; '.join(doubts)}\n"
+            f"{_shown('It shows', fingerprint, words)}\n"
+            "Nothing was sent. Ask whoever runs the server for its fingerprint. If it is this one:\n"
+            f"  chat trust {address} {fingerprint}",
+        )
+        self.doubts = doubts
+
+
+class ChangedServer(Untrusted):
+    """The server shows another certificate than the one that is known.
+
+    @ivar known: what it should have shown: fingerprints, or C{authorities}.
+    """
+
+    def __init__(self, address: str, fingerprint: str, words: str, known: Sequence[str]) -> None:
+        expected = "; ".join("one that an authority vouches for" if k == "authorities" else k for k in known)
+        super().__init__(
+            address,
+            fingerprint,
+            words,
+            f"THE CERTIFICATE OF {address} HAS CHANGED.\n"
+            f"  It was: {expected}\n"
+            f"{_shown('It is now', fingerprint, words)}\n"
+            "Either somebody is between you and the server, who would read your password and your\n"
+            "messages; or the server was given a new certificate. Nothing was sent. Ask whoever runs\n"
+            "the server for its fingerprint. If it is the new one, accept it with:\n"
+            f"  chat trust {address} {fingerprint}",
+        )
+        self.known = known
+
+
+class WrongServer(Untrusted):
+    """The server does not show the certificate that was named to us, by an invitation for example."""
+
+    def __init__(self, address: str, fingerprint: str, words: str, expected: str) -> None:
+        super().__init__(
+            address,
+            fingerprint,
+            words,
+            f"The server at {address} is not the one it should be.\n"
+            f"  Expected: {expected}\n"
+            f"{_shown('It shows', fingerprint, words)}\n"
+            "Either somebody is between you and the server, or it was given a new certificate.\n"
+            "Nothing was sent. Ask whoever runs the server for its fingerprint.",
+        )
+        self.expected = expected
+
+
+class PlaintextRefused(Distrust):
+    """The server has a certificate that is known, so it is not spoken to without TLS."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"The server at {address} is known to speak TLS; without it, nothing was sent.\n"
+            "If it really does not any more, forget its certificate first:\n"
+            f"  chat trust --remove {address}"
+        )
+
+
+class KnownServersError(Distrust):
+    """The list of known servers cannot be read or written, or is not one."""
+
+
+class NoTLS(NotChat):
+    """The other end does not speak TLS, or not with us."""
+
+
+def _shown(what: str, fingerprint: str, words: str) -> str:
+    return f"  {what}: {fingerprint}\n  in words: {words}"
+
+
+def told(error: BaseException) -> str:
+    """What an error says, fit for a terminal: the server may have a part in it."""
+    return str(error) if isinstance(error, Distrust) else visible(str(error))
+
+
+def unreachable(failure: Failure) -> ClientError:
     """Why an attempt to connect failed, for a person."""
+    if isinstance(failure.value, ClientError):
+        return failure.value
     return Disconnected(f"The server cannot be reached: {failure.getErrorMessage()}")

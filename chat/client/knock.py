@@ -43,25 +43,31 @@ def knock(
     endpoint: IStreamClientEndpoint,
     codec: Codec,
     username: str | None = None,
-    timeout: float = 60.0,
+    invite: str | None = None,
+    timeout: float = 20.0,
 ) -> Deferred[Welcoming]:
     """Connect, give the name if there is one, and leave without giving a password.
 
     So that nobody holds a connection while a person thinks: the server would end it.
 
-    @return: fails with L{Refused} when the server does not take the name, and with
-        L{Disconnected} when it cannot be reached.
+    @param invite: the code of an invitation, shown before the name.
+    @return: fails with L{Refused} when the server does not take the name or the
+        invitation, with L{Disconnected} when it cannot be reached, and with L{Distrust} when
+        it must not be.
     """
-    return _Knock(reactor, codec, username, timeout).go(endpoint)
+    return _Knock(reactor, codec, username, invite, timeout).go(endpoint)
 
 
 class _Knock:
     """One visit at the door; a L{chat.client.connection.Listener}."""
 
-    def __init__(self, reactor: Any, codec: Codec, username: str | None, timeout: float) -> None:
+    def __init__(
+        self, reactor: Any, codec: Codec, username: str | None, invite: str | None, timeout: float
+    ) -> None:
         self._reactor = reactor
         self._codec = codec
         self._username = username
+        self._invite = invite
         self._timeout = timeout
         self._server = ""
         self._outcome: Deferred[Welcoming] = Deferred()
@@ -69,7 +75,7 @@ class _Knock:
 
     def go(self, endpoint: IStreamClientEndpoint) -> Deferred[Welcoming]:
         """Begin."""
-        attempt = endpoint.connect(ConnectionFactory(self._connection))
+        attempt = endpoint.connect(ConnectionFactory(self._connection, self._codec))
         attempt.addTimeout(self._timeout, self._reactor)
         attempt.addCallbacks(lambda _: None, self._unreachable)
         return self._outcome
@@ -89,6 +95,9 @@ class _Knock:
             self._server = frame.server
             if frame.protocol != PROTOCOL_VERSION:
                 self._leave(connection, NotChat.of_version(frame.protocol))
+        elif isinstance(frame, Username) and self._username is not None and self._invite is not None:
+            invite, self._invite = self._invite, None
+            connection.tell(Login(field="invite", value=invite))
         elif isinstance(frame, Username) and self._username is not None:
             connection.tell(Login(field="username", value=self._username))
         elif isinstance(frame, Username):

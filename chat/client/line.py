@@ -19,8 +19,21 @@ from chat.client.conversation import (
     Leave,
     LoggedOut,
 )
-from chat.client.errors import ClientError, Disconnected, NotChat
+from chat.client.errors import (
+    ClientError,
+    Disconnected,
+    Distrust,
+    KnownServersError,
+    NoSuchAccount,
+    NotChat,
+    Refused,
+    UnknownServer,
+    told,
+)
+from chat.client.introduction import asked_to_trust
 from chat.client.knock import Welcoming, knock
+from chat.client.trust import Trust
+from chat.errors import Code
 from chat.wire import Codec
 from chat.wire.text_words import visible
 
@@ -38,6 +51,9 @@ class LineClient:
         username: str | None = None,
         password: str | None = None,
         sign_up: bool = False,
+        invite: str | None = None,
+        recover: bool = False,
+        trust: Trust | None = None,
         complain: Callable[[str], object],
         backoff: Backoff | None = None,
     ) -> None:
@@ -45,6 +61,10 @@ class LineClient:
         @param username: log in under this name; otherwise it is asked.
         @param password: log in with this password; otherwise it is asked.
         @param sign_up: create the account with that password, if the name is free.
+        @param invite: the code of an invitation to make an account.
+        @param recover: ask for a recovery code, and make the password the new one.
+        @param trust: what the endpoint asks about certificates; it is told when the person
+            accepts one. Without it a server that is not known is refused.
         @param complain: told why the program ends, if it does not end well.
         """
         self._reactor = reactor
@@ -54,6 +74,9 @@ class LineClient:
         self._username = username
         self._password = password
         self._sign_up = sign_up
+        self._invite = invite
+        self._recover = recover
+        self._trust = trust
         self._complain = complain
         self._backoff = Backoff() if backoff is None else backoff
 
@@ -82,19 +105,41 @@ class LineClient:
         """Knock until somebody opens; a script is told at once that nobody does."""
         while True:
             try:
-                there = await knock(self._reactor, self._endpoint, self._codec, username)
+                there = await knock(self._reactor, self._endpoint, self._codec, username, self._invite)
+            except UnknownServer as error:
+                await self._meet(error)
+            except Distrust as error:
+                raise self._refuse(error) from None
             except Disconnected as error:
                 if isinstance(error, NotChat) or not self._console.interactive:
-                    self._complain(str(error))
+                    self._complain(told(error))
                     raise Leave(UNREACHABLE) from None
                 delay = self._backoff.next()
-                self._console.show(f"{visible(str(error))} Trying again in {delay:.0f} s.")
+                self._console.show(f"{told(error)} Trying again in {delay:.0f} s.")
                 await deferLater(self._reactor, delay)
             else:
                 self._backoff.reset()
                 if username is None:
                     self._console.show(f"Connected to {visible(there.server)}.")
                 return there
+
+    async def _meet(self, error: UnknownServer) -> None:
+        """Only the person can tell whether this server is the right one."""
+        if self._trust is None or not self._console.interactive:
+            raise self._refuse(error)
+        if not await asked_to_trust(self._console, error):
+            self._complain("Nothing was sent.")
+            raise Leave(REFUSED)
+        try:
+            self._trust.accept(error)
+        except KnownServersError as unwritten:
+            self._console.show(f"{unwritten} So you will be asked again the next time.")
+        except Distrust as changed:
+            raise self._refuse(changed) from None
+
+    def _refuse(self, error: Distrust) -> Leave:
+        self._complain(told(error))
+        return Leave(REFUSED)
 
     async def _log_in(self) -> Conversation:
         """Ask for what is not known, until the server is content."""
@@ -106,30 +151,53 @@ class LineClient:
                 if not username:
                     continue
             try:
-                password, create = self._password, self._sign_up
-                if password is None:
+                password, create, recovery = self._password, self._sign_up, None
+                if self._recover:
+                    password, recovery = await self._ask_recovery(username)
+                elif password is None:
                     password, create = await self._ask_password(username)
                 if password:
                     conversation = Conversation(self._reactor, self._console, self._complain)
-                    await conversation.start(self._endpoint, self._codec, username, password, create)
+                    await conversation.start(
+                        self._endpoint, self._codec, username, password, create, self._invite, recovery
+                    )
+                    self._invite, self._recover = None, False
                     return conversation
+            except Distrust as error:
+                raise self._refuse(error) from None
             except ClientError as error:
-                if fixed or not self._console.interactive or isinstance(error, NotChat):
-                    self._complain(str(error))
+                useless = isinstance(error, Refused) and error.code == Code.WRONG_INVITE
+                if fixed or useless or not self._console.interactive or isinstance(error, NotChat):
+                    self._complain(told(error))
                     status = UNREACHABLE if isinstance(error, Disconnected) else REFUSED
                     raise Leave(status) from None
-                self._console.show(visible(str(error)))
+                self._console.show(told(error))
             self._username = None
 
     async def _ask_password(self, username: str) -> tuple[str, bool]:
         there = await self._reach(username)
-        if not there.new:
-            return await self._ask("Password: ", hidden=True), False
-        self._console.show("This name is free. A password makes the account; Enter goes back.")
+        if there.new:
+            self._console.show("This name is free. A password makes the account; Enter goes back.")
+            return await self._ask_new_password(), True
+        if self._invite is not None:
+            self._console.show("This name is taken. If it is yours, type its password; Enter goes back.")
+        return await self._ask("Password: ", hidden=True), False
+
+    async def _ask_recovery(self, username: str) -> tuple[str, str]:
+        """A new password, and the code that makes it valid; both are asked unless they are given."""
+        there = await self._reach(username)
+        if there.new:
+            raise NoSuchAccount(username)
+        code = await self._ask("Recovery code: ", hidden=True)
+        if not code:
+            return "", ""
+        return self._password or await self._ask_new_password(), code
+
+    async def _ask_new_password(self) -> str:
         while True:
             password = await self._ask("New password: ", hidden=True)
             if not password or await self._ask("Again: ", hidden=True) == password:
-                return password, True
+                return password
             self._console.show("The two were not the same. Type both again.")
 
     async def _ask(self, prompt: str, hidden: bool = False) -> str:

@@ -1,36 +1,23 @@
-"""The program C{chat}: the line client, and C{chat send} for scripts."""
+"""The program C{chat}: the line client, C{chat send} for scripts, and what goes before them."""
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-from typing import Any, Callable, Coroutine, NoReturn, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from chat import __version__
+from chat.client import options as given
+from chat.client.options import ADDRESSES, PASSWORDS, TRUST, Parser
+from chat.client.running import INTERRUPTED, asyncio_reactor, complain, flush, run, usual_reactor
 from chat.wire import Codec
 
-#: Where the server listens unless it is told otherwise.
-DEFAULT_SERVERS = {Codec.JSON: "127.0.0.1:5311", Codec.DER: "127.0.0.1:5312"}
+if TYPE_CHECKING:
+    from chat.client.console import Console
 
 #: The most bytes of a body that are read: one more than any server takes would do.
 _MOST_INPUT = 1024 * 1024
 
-_USAGE, _INTERRUPTED = 2, 130
-
-_ADDRESSES = """\
-addresses:
-  HOST:PORT, [IPv6]:PORT, unix:PATH, or any Twisted client endpoint string, such as
-  tls:chat.example.org:5321. A word without a colon is never an address, so a host
-  called "send" is written with its port: send:5311.
-"""
-
-_PASSWORDS = """\
-passwords:
-  A password is typed, or read from the first line of a file: --password-file, or the
-  file that the environment variable CHAT_PASSWORD_FILE names. It is never an argument,
-  because everybody on a machine can read the arguments of its programs.
-"""
+_REFUSED = 1
 
 _CHAT = """\
 Connects to a chat server, logs in (or signs up, when the name is free), shows what came
@@ -44,11 +31,7 @@ When the connection is lost, it says so, connects again by itself, and sends the
 typed meanwhile. Nothing is sent twice.
 """
 
-_CHAT_MORE = (
-    _ADDRESSES
-    + "\n"
-    + _PASSWORDS
-    + """
+_CHAT_MORE = """\
 scripts:
   chat --user bot --password-file F </dev/null      prints what came, and leaves
   echo "/to bob Backup done." | chat --user bot --password-file F
@@ -60,7 +43,6 @@ exit status:
   0  left        1  refused, by the password for example        2  wrong usage
   5  the server could not be reached, or went away with something unsent
 """
-)
 
 _SEND = """\
 Sends one message, whose body is read from the standard input, and tells by its exit
@@ -68,8 +50,7 @@ status what became of it. The last line end of the input is not part of the body
 "echo hello | chat send bob" sends "hello"; everything else is sent as it is.
 """
 
-_SEND_MORE = (
-    """\
+_SEND_MORE = """\
 exit status:
   0  delivered: the recipient's client has confirmed it (without --wait: the server has
      accepted it)
@@ -81,59 +62,132 @@ exit status:
   5  the server could not be reached, or did not answer within --timeout: it is not known
      whether the message was accepted. With --ref, running the same command again does
      not send it twice.
-
 """
-    + _ADDRESSES
-    + "\n"
-    + _PASSWORDS
-)
+
+_JOIN = """\
+Makes an account on a server that you were invited to, and goes on there. Paste the whole
+line that you were sent, with the quotes; without it, it is asked, and then nobody on this
+machine can read the code among the arguments of its programs.
+
+The line names the server's certificate, so that nobody in between can take its place.
+"""
+
+_RECOVER = """\
+For a forgotten password: asks for one of the recovery codes that you wrote down when you
+signed up (or that whoever runs the server has given you) and for a new password, logs in
+with that, and goes on. The code is of no use afterwards.
+"""
+
+_TRUST = """\
+Shows the certificate that a server has now, and asks whether it is the right one; if so, it
+is the only one that is accepted from then on. With its name, that is its SHA256:... fingerprint
+or its eight words, it is compared instead of asked. Without a server, lists those that are known.
+"""
+
+_TRUST_MORE = """\
+Where the system's authorities vouch for a certificate, any of that kind is accepted from then
+on, so that it can be renewed. What is known is in the file ~/.config/chat/known_servers (or below
+XDG_CONFIG_HOME); another line for the same server there names a second certificate.
+
+exit status:
+  0  it is known now        1  it is not, or it is the wrong one        2  wrong usage
+  5  the server could not be reached
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with these arguments, and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        if arguments[:1] == ["send"]:
-            return _send(arguments[1:])
+        if arguments[:1] and arguments[0] in _COMMANDS:
+            return _COMMANDS[arguments[0]](arguments[1:])
         return _chat(arguments)
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     finally:
-        _flush()
+        flush()
 
 
 def _chat(arguments: list[str]) -> int:
-    parser = _parser("chat", _CHAT, _CHAT_MORE)
+    parser = given.parser("chat", _CHAT, ADDRESSES, TRUST, PASSWORDS, _CHAT_MORE)
     parser.usage = (
-        "chat [HOST:PORT | unix:PATH] [options]\n       chat send NAME [options]   (see chat send --help)"
+        "chat [HOST:PORT | unix:PATH] [options]\n"
+        "       chat send NAME [options]\n"
+        "       chat join LINE [options]\n"
+        "       chat recover [HOST:PORT] [options]\n"
+        "       chat trust [HOST:PORT [NAME]] [options]     (each of them has a --help)"
     )
-    parser.add_argument(
-        "server",
-        nargs="?",
-        metavar="HOST:PORT | unix:PATH",
-        help="the server; 127.0.0.1:5311 if not given, with der 127.0.0.1:5312",
-    )
-    _add_common(parser, "log in under this name; asked if not given")
+    given.add_server(parser, "server", nargs="?")
+    given.add_user(parser, "log in under this name; asked if not given")
+    given.add_codec(parser)
+    given.add_trust(parser)
     parser.add_argument(
         "--sign-up",
         action="store_true",
         help="create the account with the password of the file, if the name is free",
     )
-    parser.add_argument("--plain", action="store_true", help="no line editor, also on a terminal")
+    _add_plain(parser)
     parser.add_argument("--version", action="version", version=f"chat {__version__}")
     options = parser.parse_args(arguments)
+    return _converse(parser, options, options.server, sign_up=options.sign_up)
+
+
+def _join(arguments: list[str]) -> int:
+    from chat.invitation import parse
+
+    parser = given.parser("chat join", _JOIN, PASSWORDS)
+    parser.add_argument("invitation", nargs="*", metavar="LINE", help="the line; asked if not given")
+    given.add_user(parser, "the name to sign up under; asked if not given")
+    given.add_codec(parser)
+    given.add_plaintext(parser)
+    _add_plain(parser)
+    options = parser.parse_args(arguments)
+    line = " ".join(options.invitation)
+    if not line and not sys.stdin.isatty():
+        parser.error("the invitation is missing, and there is no terminal to ask for it")
+    try:
+        invitation = parse(line or input("Invitation: "))
+    except (ValueError, EOFError) as error:
+        parser.error(str(error) or "no invitation was typed")
+    host = f"[{invitation.host}]" if ":" in invitation.host else invitation.host
+    options.trust, options.accept_new = invitation.pin, False
+    return _converse(parser, options, f"{host}:{invitation.port}", sign_up=True, invite=invitation.code)
+
+
+def _recover(arguments: list[str]) -> int:
+    parser = given.parser("chat recover", _RECOVER, ADDRESSES, TRUST)
+    given.add_server(parser, "server", nargs="?")
+    given.add_user(parser, "whose password it was; asked if not given")
+    given.add_codec(parser)
+    given.add_trust(parser)
+    _add_plain(parser)
+    options = parser.parse_args(arguments)
+    return _converse(parser, options, options.server, recover=True)
+
+
+def _add_plain(parser: Parser) -> None:
+    parser.add_argument("--plain", action="store_true", help="no line editor, also on a terminal")
+
+
+def _converse(parser: Parser, options: Any, server: str | None, **more: Any) -> int:
+    """Be the line client."""
     codec = Codec(options.codec)
-    address = _address(parser, options.server, codec)
+    address = given.address(parser, server, codec, tuple(_COMMANDS))
     if options.password_file is not None and options.user is None:
         parser.error("--password-file is of use only together with --user")
-    password = None if options.user is None else _read_password(parser, options.password_file)
+    password = None if options.user is None else given.read_password(parser, options.password_file)
     edited = not options.plain and sys.stdin.isatty() and sys.stdout.isatty()
-    reactor = _asyncio_reactor() if edited else _reactor()
-    endpoint = _endpoint(parser, reactor, address)
+    reactor = asyncio_reactor() if edited else usual_reactor()
 
-    from chat.client.console import Console, PlainConsole
+    from chat.client.console import PlainConsole
+    from chat.client.errors import Distrust
     from chat.client.line import LineClient
 
+    try:
+        endpoint, trust = given.way_to(parser, reactor, options, address)
+    except Distrust as error:
+        complain(str(error))
+        return _REFUSED
     console: Console
     if edited:
         from chat.client.editor import EditedConsole
@@ -149,32 +203,31 @@ def _chat(arguments: list[str]) -> int:
         console,
         username=options.user,
         password=password,
-        sign_up=options.sign_up,
-        complain=_complain,
+        trust=trust,
+        complain=complain,
+        **more,
     )
-    return _run(reactor, client.run)
+    return run(reactor, client.run)
 
 
 def _send(arguments: list[str]) -> int:
-    parser = _parser("chat send", _SEND, _SEND_MORE)
+    parser = given.parser("chat send", _SEND, _SEND_MORE, ADDRESSES, TRUST, PASSWORDS)
     parser.add_argument("recipient", metavar="NAME", help="whom to send it to")
     parser.add_argument("-s", "--subject", help="the subject; none if not given")
     parser.add_argument(
         "-w",
         "--wait",
-        type=_seconds,
+        type=given.seconds,
         metavar="SECONDS",
         help="wait so long for the delivery; if not given, leave once it is accepted",
     )
-    parser.add_argument(
-        "--server",
-        metavar="HOST:PORT",
-        help="the server; 127.0.0.1:5311 if not given, with der 127.0.0.1:5312",
-    )
-    _add_common(parser, "log in under this name; always needed")
+    given.add_server(parser, "--server")
+    given.add_user(parser, "log in under this name; always needed")
+    given.add_codec(parser)
+    given.add_trust(parser)
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=given.seconds,
         default=10.0,
         metavar="SECONDS",
         help="how long to try to reach the server and have the message accepted; 10",
@@ -185,21 +238,33 @@ def _send(arguments: list[str]) -> int:
         help="your own identifier of this message, at most 64 bytes: sending again what "
         "has the same one does not send it twice",
     )
+    parser.add_argument(
+        "--automatic",
+        action="store_true",
+        help="no person writes this: programs that answer mail by themselves leave it alone",
+    )
     options = parser.parse_args(arguments)
     codec = Codec(options.codec)
-    address = _address(parser, options.server, codec)
+    address = given.address(parser, options.server, codec, ())
     if options.user is None:
         parser.error("--user is missing: who sends it?")
-    password = _read_password(parser, options.password_file)
+    password = given.read_password(parser, options.password_file)
+    reactor = usual_reactor()
+
+    from chat.client.errors import Distrust
+
+    try:
+        endpoint, _ = given.way_to(parser, reactor, options, address)
+    except Distrust as error:
+        complain(f"Not sent: {error}")
+        return _REFUSED
     if password is None:
-        password = _type_password(parser, options.user)
-    reactor = _reactor()
-    endpoint = _endpoint(parser, reactor, address)
+        password = given.type_password(parser, options.user)
     try:
         body = _read_body()
     except UnicodeDecodeError:
-        _complain("Not sent: the input is not UTF-8 text.")
-        return 1
+        complain("Not sent: the input is not UTF-8 text.")
+        return _REFUSED
 
     from chat.client.once import Order, send_once
 
@@ -210,100 +275,12 @@ def _send(arguments: list[str]) -> int:
         ref=options.ref,
         wait=options.wait,
         patience=options.timeout,
+        automatic=options.automatic,
     )
-    return _run(
+    return run(
         reactor,
-        lambda: send_once(reactor, endpoint, codec, options.user, password, order, _complain),
+        lambda: send_once(reactor, endpoint, codec, options.user, password, order, complain),
     )
-
-
-# --- the command line ------------------------------------------------------------------------
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, and where help is."""
-
-    def error(self, message: str) -> NoReturn:
-        """See L{argparse.ArgumentParser.error}."""
-        self.exit(_USAGE, f"{self.prog}: {message}\nTry: {self.prog} --help\n")
-
-
-def _parser(program: str, description: str, more: str) -> _Parser:
-    return _Parser(
-        prog=program,
-        description=description,
-        epilog=more,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
-def _add_common(parser: argparse.ArgumentParser, user: str) -> None:
-    parser.add_argument("-u", "--user", metavar="NAME", help=user)
-    parser.add_argument(
-        "--password-file",
-        metavar="PATH",
-        help="read the password from the first line of this file",
-    )
-    parser.add_argument(
-        "--codec",
-        choices=[codec.value for codec in Codec],
-        default=Codec.JSON.value,
-        help="how to talk to the server; json if not given",
-    )
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds <= 10**9:
-        raise ValueError
-    return seconds
-
-
-def _address(parser: _Parser, server: str | None, codec: Codec) -> str:
-    if server is None:
-        return DEFAULT_SERVERS[codec]
-    if server == "send":
-        parser.error('"send" comes first: chat send NAME [options]')
-    return server
-
-
-def _endpoint(parser: _Parser, reactor: Any, address: str) -> Any:
-    from chat.client.address import endpoint_from
-
-    try:
-        return endpoint_from(reactor, address)
-    except ValueError as error:
-        parser.error(str(error))
-
-
-def _read_password(parser: _Parser, path: str | None) -> str | None:
-    path = path or os.environ.get("CHAT_PASSWORD_FILE")
-    if not path:
-        return None
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            password = file.readline(65536).rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        parser.error(f"the password file {path!r} cannot be read: {reason}")
-    if not password:
-        parser.error(f"the first line of the password file {path!r} is empty")
-    return password
-
-
-def _type_password(parser: _Parser, username: str) -> str:
-    """Ask on the terminal itself: the standard input is the body."""
-    if os.name == "posix":
-        try:
-            os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-        except OSError:
-            parser.error("there is no terminal to ask for the password: use --password-file")
-    import getpass
-
-    try:
-        return getpass.getpass(f"Password of {username}: ")
-    except EOFError:
-        parser.error("no password was typed")
 
 
 def _read_body() -> str:
@@ -313,61 +290,48 @@ def _read_body() -> str:
     return body.removesuffix("\n").removesuffix("\r") if body.endswith("\n") else body
 
 
-# --- running ---------------------------------------------------------------------------------
+def _trust(arguments: list[str]) -> int:
+    parser = given.parser("chat trust", _TRUST, _TRUST_MORE)
+    parser.add_argument("server", nargs="?", metavar="HOST:PORT", help="the server")
+    parser.add_argument("name", nargs="*", metavar="NAME", help="what its certificate should be called")
+    parser.add_argument("--remove", action="store_true", help="forget the server")
+    options = parser.parse_args(arguments)
 
+    from chat.client.address import host_from
+    from chat.client.console import PlainConsole
+    from chat.client.errors import Distrust
+    from chat.client.known import KnownServers
+    from chat.client.trust import claim
+    from chat.client.trusting import Trusting
 
-def _reactor() -> Any:
-    from twisted.internet import reactor
-
-    return reactor
-
-
-def _asyncio_reactor() -> Any:
-    """The reactor that shares its loop with the line editor."""
-    import asyncio
-
-    from twisted.internet import asyncioreactor
-
-    loop = asyncio.SelectorEventLoop()
-    asyncio.set_event_loop(loop)
-    asyncioreactor.install(loop)
-    return _reactor()
-
-
-def _run(reactor: Any, start: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    """Run the reactor until this has ended, and return what it returns."""
-    from twisted.internet.defer import Deferred
-    from twisted.python.failure import Failure
-
-    status = _INTERRUPTED
-
-    def ended(result: int | Failure) -> None:
-        nonlocal status
-        if isinstance(result, Failure):
-            # A defect; its traceback is of more use than a polite sentence.
-            status = 1
-            result.printTraceback(sys.stderr)
-        else:
-            status = result
-        if reactor.running:
-            reactor.stop()
-
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(start()).addBoth(ended))
-    reactor.run()
-    return status
-
-
-def _complain(text: str) -> None:
-    print(f"chat: {text}", file=sys.stderr, flush=True)
-
-
-def _flush() -> None:
-    """Let nothing be flushed at exit into a pipe that nobody reads."""
+    reactor = usual_reactor()
+    console = PlainConsole(reactor, encoding=sys.stdin.encoding or "utf-8")
+    trusting = Trusting(KnownServers(), console, complain)
     try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if options.server is None:
+            if options.remove:
+                parser.error("which server is to be forgotten?")
+            return trusting.list()
+        host = host_from(options.server)
+        if host is None:
+            parser.error(f"{options.server!r} is no HOST:PORT")
+        if options.remove:
+            return trusting.remove(host)
+        expected = claim(" ".join(options.name)) if options.name else None
+    except ValueError as error:
+        parser.error(str(error))
+    except Distrust as error:
+        complain(str(error))
+        return _REFUSED
+    return run(reactor, lambda: trusting.accept(reactor, host, expected))
 
+
+_COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "send": _send,
+    "join": _join,
+    "recover": _recover,
+    "trust": _trust,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,10 +13,12 @@ from chat.client.client import Client
 from chat.client.errors import (
     ClientError,
     Disconnected,
+    Distrust,
     NoSuchAccount,
     Refused,
     Stopped,
     UnknownMessage,
+    told,
 )
 from chat.client.fates import WAITING, Fate
 from chat.messages import Accepted
@@ -33,6 +35,7 @@ class Order:
 
     @ivar wait: seconds to wait for the delivery; C{None} is content with acceptance.
     @ivar patience: seconds in which the server must be reached and accept it.
+    @ivar automatic: a program writes it of itself, and no program is to answer it.
     """
 
     recipient: str
@@ -41,6 +44,7 @@ class Order:
     ref: str | None = None
     wait: float | None = None
     patience: float = 10.0
+    automatic: bool = False
 
 
 async def send_once(
@@ -75,7 +79,7 @@ async def send_once(
         wait = max(0.0, (order.wait or 0.0) - (reactor.seconds() - began))
         return await _fate(reactor, client, accepted, wait, complain)
     except TimeoutError:
-        reason = visible(str(reasons[-1])) if reasons else "It did not answer in time."
+        reason = told(reasons[-1]) if reasons else "It did not answer in time."
         complain(f"Not known to be accepted. {reason}")
         return UNREACHABLE
     except ValueError as error:
@@ -83,13 +87,13 @@ async def send_once(
         return REFUSED
     except Stopped as stopped:
         cause = stopped.cause or stopped
-        complain(f"Not sent: {visible(str(cause))}")
-        return REFUSED if isinstance(cause, (Refused, NoSuchAccount)) else UNREACHABLE
+        complain(f"Not sent: {told(cause)}")
+        return REFUSED if isinstance(cause, (Refused, NoSuchAccount, Distrust)) else UNREACHABLE
     except Disconnected as error:
-        complain(f"Not known to be accepted. {visible(str(error))}")
+        complain(f"Not known to be accepted. {told(error)}")
         return UNREACHABLE
     except ClientError as error:
-        complain(f"Not sent: {visible(str(error))}")
+        complain(f"Not sent: {told(error)}")
         return REFUSED
     finally:
         await _close(reactor, client)
@@ -97,7 +101,12 @@ async def send_once(
 
 async def _accepted(reactor: Any, client: Client, order: Order) -> Accepted:
     sent = client.send(
-        order.recipient, order.body, order.subject, receipt=order.wait is not None, ref=order.ref
+        order.recipient,
+        order.body,
+        order.subject,
+        receipt=order.wait is not None,
+        ref=order.ref,
+        automatic=order.automatic,
     )
     return await sent.addTimeout(order.patience, reactor)
 

@@ -16,9 +16,22 @@ from chat.conformance import (
     mailboxes,
     receiving,
     sending,
+    strangers,
     tokens,
+    unwanted,
 )
-from chat.conformance.check import CHECKS, CLOSED, OPEN, TERMINATE, TIMEOUT, Check, NotThere, Room, Server
+from chat.conformance.check import (
+    CHECKS,
+    CLOSED,
+    INVITED,
+    OPEN,
+    TERMINATE,
+    TIMEOUT,
+    Check,
+    NotThere,
+    Room,
+    Server,
+)
 from chat.conformance.codecs import CODECS
 from chat.conformance.talk import Address, Failure
 
@@ -26,7 +39,19 @@ PASSED, FAILED, USAGE = 0, 1, 2
 #: Where the checks are, in the order in which they are made.
 MODULES = [
     module.__name__
-    for module in (login, frames, json_door, der_door, sending, receiving, mailboxes, account, tokens)
+    for module in (
+        login,
+        frames,
+        json_door,
+        der_door,
+        sending,
+        receiving,
+        mailboxes,
+        account,
+        tokens,
+        strangers,
+        unwanted,
+    )
 ]
 
 
@@ -58,6 +83,9 @@ class Parser(argparse.ArgumentParser):
             "--closed", action="store_true", help="nobody can sign up there: make the check of that"
         )
         self.add_argument("--known", metavar="NAME", help="with --closed: the name of an account there")
+        self.add_argument(
+            "--invitation", metavar="CODE", help="one that is good for an account there: use it"
+        )
         self.add_argument(
             "--login-timeout",
             type=_seconds,
@@ -104,6 +132,8 @@ def obstacle(check: Check, server: Server) -> Optional[str]:
     """Why this check cannot be made with this server, if so."""
     if check.codec not in (None, server.codec.name):
         return f"of the {check.codec} door"
+    if check.needs == INVITED:
+        return None if server.invitation is not None else "needs --invitation"
     if check.needs == CLOSED:
         return None if server.closed else "needs --closed"
     if server.closed:
@@ -189,6 +219,7 @@ def main(arguments: Sequence[str]) -> int:
         login_timeout=options.login_timeout,
         known=options.known,
         process=options.terminate,
+        invitation=options.invitation,
     )
     try:
         checks = chosen(options.names)

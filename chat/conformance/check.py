@@ -12,6 +12,7 @@ from chat.conformance.talk import Address, Connection, Failure
 #: What a server must be like for some checks; the command line tells that it is.
 OPEN = "open"  # anyone may sign up
 CLOSED = "closed"  # nobody may
+INVITED = "invited"  # nobody may without an invitation, and we have one
 TIMEOUT = "timeout"  # a login may take so few seconds that one can wait for it
 TERMINATE = "terminate"  # we may end it
 
@@ -32,6 +33,7 @@ class Server(NamedTuple):
 
     @ivar login_timeout: how long a login may take there, if that may be tried.
     @ivar known: the name of an account, on a server where nobody can sign up.
+    @ivar invitation: the code of one that is good for an account there.
     @ivar process: its process id, if it may be ended.
     """
 
@@ -43,6 +45,7 @@ class Server(NamedTuple):
     login_timeout: Optional[float] = None
     known: Optional[str] = None
     process: Optional[int] = None
+    invitation: Optional[str] = None
 
 
 class Room:

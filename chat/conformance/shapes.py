@@ -95,6 +95,7 @@ _MESSAGE: dict[str, Field] = {
     "body": Field(_text),
     "returned": Field(_object(_RETURNED), False),
     "again": Field(_truth, False),
+    "automatic": Field(_truth, False),
 }
 _STANDING = Field(_one_of("waiting", "delivered", "returned", "recalled", "dead"))
 _ENTRY: Shape = {
@@ -107,7 +108,7 @@ SHAPES: Mapping[str, Shape] = {
     "username": {},
     "password": {},
     "new-password": {},
-    "created": {"username": Field(_word)},
+    "created": {"username": Field(_word), "recovery": Field(_list_of(_word), False)},
     "welcome": {"username": Field(_word), "waiting": Field(_number)},
     "failed": {
         "code": Field(_word),
@@ -137,6 +138,8 @@ SHAPES: Mapping[str, Shape] = {
     "password-changed": {},
     "token-issued": {"value": Field(_word), "expires": Field(_time)},
     "logged-out": {},
+    "recovery-codes": {"codes": Field(_list_of(_word))},
+    "blocked": {"usernames": Field(_list_of(_word))},
     "pong": {},
     "bye": {},
     "message": _MESSAGE,

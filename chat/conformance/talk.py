@@ -93,9 +93,9 @@ class Connection:
         """Say a system frame."""
         self.write(self.encoded("system", keyword=keyword, **data))
 
-    def login(self, field: str, value: str) -> None:
+    def login(self, field: str, value: str, **more: Any) -> None:
         """Say a login frame."""
-        self.write(self.encoded("login", field=field, value=value))
+        self.write(self.encoded("login", field=field, value=value, **more))
 
     def message(self, recipient: str, body: str, **more: Any) -> None:
         """Say a message."""

@@ -8,25 +8,26 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from chat.store.layout import NAMES, path, sync
+from chat.store.layout import ALIASES, NAMES, path, sync
+from chat.store.opener import PLAIN, Opener
 
-#: How each file is called in SQL: C{messages.db} is the main one.
-ALIASES = {"messages": "main", "users": "users", "passwords": "passwords"}
 #: Where a copy is until it is complete.
 INCOMPLETE = "incomplete"
 
 
-def copy(connection: sqlite3.Connection, directory: Path) -> None:
+def copy(connection: sqlite3.Connection, directory: Path, opener: Opener = PLAIN) -> None:
     """Write what this connection sees into new files in this directory, for their owner alone.
 
-    SQLite copies what the open transaction sees, whatever others commit meanwhile.
+    SQLite copies what the open transaction sees, whatever others commit meanwhile.  What is encrypted
+    stays so, with the same key.
 
     @param connection: has the files attached as in L{ALIASES}, in a transaction that has read all of them.
+    @param opener: what has opened them.
     """
     for name in NAMES:
         file = path(directory, name)
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with closing(sqlite3.connect(file, isolation_level=None)) as target:
+        with closing(opener.connect(file)) as target:
             connection.backup(target, name=ALIASES[name])
     sync(directory)
 

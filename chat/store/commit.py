@@ -43,9 +43,10 @@ class Procedure(Generic[A, R]):
     @ivar rank: where it stands among the procedures that may be gathered; C{None} if it must
         keep its place among all others.
     @ivar insists: whether an operation that there is no room for is tried again until there is some.
+    @ivar weigh: C{weigh(argument)} tells how many bytes of contents it brings; C{None}: none to speak of.
     """
 
-    __slots__ = ("file", "insists", "perform", "rank")
+    __slots__ = ("file", "insists", "perform", "rank", "weigh")
 
     def __init__(
         self,
@@ -54,30 +55,18 @@ class Procedure(Generic[A, R]):
         rank: int | None = None,
         *,
         insists: bool = False,
+        weigh: Callable[[A], int] | None = None,
     ) -> None:
         self.perform = perform
         self.file = file
         self.rank = rank
         self.insists = insists
+        self.weigh = weigh
 
 
-class _Operation:
-    __slots__ = ("alone", "argument", "done", "failed", "procedure", "weight")
-
-    def __init__(
-        self,
-        procedure: Procedure[Any, Any],
-        argument: object,
-        done: Callable[[Any], None],
-        failed: Callable[[Exception], None],
-        weight: int,
-    ) -> None:
-        self.procedure = procedure
-        self.argument = argument
-        self.done = done
-        self.failed = failed
-        self.weight = weight
-        self.alone = False
+#: The procedure, its argument, and what is called with the result or the error. A plain tuple: there is
+#: one for each piece of input, made where the processor has just done something else.
+Operation = tuple[Procedure[Any, Any], Any, Callable[[Any], None], Callable[[Exception], None]]
 
 
 class GroupCommit:
@@ -104,8 +93,10 @@ class GroupCommit:
         self._begin = begin
         self._end = end
         self._forget = forget
-        self._queue: deque[_Operation] = deque()
-        self._postponed: list[_Operation] = []  # until there is room
+        self._queue: deque[Operation] = deque()
+        self._blamed: deque[Operation] = deque()  # before the queue, each alone: one of them fails
+        self._postponed: list[Operation] = []  # until there is room
+        self._alone = False  # whether the group under way was blamed before
         self._busy = False
         self._closed: Optional[Deferred[None]] = None
 
@@ -115,16 +106,12 @@ class GroupCommit:
         argument: A,
         done: Callable[[R], None],
         failed: Callable[[Exception], None],
-        weight: int = 0,
     ) -> None:
-        """Do this after everything asked before; calls back once, after the commit.
-
-        @param weight: how many bytes of contents it brings.
-        """
+        """Do this after everything asked before; calls back once, after the commit."""
         if self._closed is not None:
             failed(Refusal(Code.SHUTTING_DOWN, "The server is shutting down."))
             return
-        self._queue.append(_Operation(procedure, argument, done, failed, weight))
+        self._queue.append((procedure, argument, done, failed))
         if not self._busy:
             self._busy = True
             # Not at once: what else arrived in this turn of the reactor comes along.
@@ -133,8 +120,8 @@ class GroupCommit:
     def _try_again(self) -> None:
         """There may be room by now for what there was none for."""
         postponed, self._postponed = self._postponed, []
-        for each in postponed:
-            self.submit(each.procedure, each.argument, each.done, each.failed, each.weight)
+        for operation in postponed:
+            self.submit(*operation)
 
     def call(self, procedure: Procedure[A, R], argument: A) -> Deferred[R]:
         """L{submit} for code that waits."""
@@ -152,7 +139,7 @@ class GroupCommit:
 
     def _next(self) -> None:
         """Run transactions until the queue is empty, or one is under way in another thread."""
-        while self._queue:
+        while self._blamed or self._queue:
             group = self._group()
             result = self._pool.runInteraction(self._transact, group)
             result.addCallbacks(
@@ -165,82 +152,96 @@ class GroupCommit:
         if self._closed is not None:
             self._closed.callback(None)
 
-    def _group(self) -> list[_Operation]:
+    def _group(self) -> list[Operation]:
         """Take the operations of the next transaction from the front of the queue."""
+        self._alone = bool(self._blamed)
+        if self._blamed:
+            return [self._blamed.popleft()]
         queue = self._queue
-        group = [queue.popleft()]
-        file = group[0].procedure.file
-        weight = group[0].weight
-        while queue and len(group) < LARGEST_GROUP and not (group[0].alone or queue[0].alone):
-            wanted = queue[0].procedure.file
-            if file is not None and wanted is not None and wanted != file:
-                break
-            weight += queue[0].weight
-            if weight > HEAVIEST_GROUP:
-                break
-            file = file or wanted
+        group: list[Operation] = []
+        file = None
+        weight = 0
+        while queue and len(group) < LARGEST_GROUP:
+            procedure, argument, _, _ = queue[0]
+            wanted = procedure.file
+            if wanted is not None and wanted != file:
+                if file is not None:
+                    break
+                file = wanted
+            if procedure.weigh is not None:
+                weight += procedure.weigh(argument)
+                if weight > HEAVIEST_GROUP and group:
+                    break
             group.append(queue.popleft())
         return group
 
-    def _transact(self, cursor: Cursor, group: list[_Operation]) -> list[object]:
+    def _transact(self, cursor: Cursor, group: list[Operation]) -> list[object]:
         """In the database thread: one transaction, which the pool commits or rolls back."""
-        cursor.execute("BEGIN")
+        # What it gives is the connection's own cursor: adbapi's searches for each method in vain first.
+        cursor = cursor.execute("BEGIN")
         self._begin(cursor)
         results = _perform(cursor, group)
         self._end(cursor)
         return results
 
-    def _committed(self, results: list[object], group: list[_Operation]) -> None:
-        for operation, result in zip(group, results):
+    def _committed(self, results: list[object], group: list[Operation]) -> None:
+        for (_, _, done, _), result in zip(group, results):
             try:
-                operation.done(result)
+                done(result)
             except Exception:
                 self._log.failure(_UNUSABLE)
 
-    def _rolled_back(self, failure: Failure, group: list[_Operation]) -> None:
+    def _rolled_back(self, failure: Failure, group: list[Operation]) -> None:
         self._forget()  # the database thread is idle: this is the only place that may
-        if len(group) > 1:
-            # One of them is to blame.  Each alone, every one gets what it deserves.
-            for operation in reversed(group):
-                operation.alone = True
-                self._queue.appendleft(operation)
-        else:
-            assert failure.value is not None
-            error = explain(failure.value)
-            if group[0].procedure.insists and isinstance(error, Refusal) and error.code is Code.STORAGE_FULL:
-                if not self._postponed:
-                    self._reactor.callLater(RETRY_SECONDS, self._try_again)
-                self._postponed += group
-                return
-            if not isinstance(error, Refusal):
-                self._log.failure("A transaction was rolled back", failure)
-            try:
-                group[0].failed(error)
-            except Exception:
-                self._log.failure(_UNUSABLE)
+        if len(group) > 1 or (not self._alone and _outrun(failure)):
+            # One of them is to blame, or nobody.  Each alone, every one gets what it deserves.
+            self._blamed.extend(group)
+            return
+        ((procedure, _, _, failed),) = group
+        assert failure.value is not None
+        error = explain(failure.value)
+        if procedure.insists and isinstance(error, Refusal) and error.code is Code.STORAGE_FULL:
+            if not self._postponed:
+                self._reactor.callLater(RETRY_SECONDS, self._try_again)
+            self._postponed += group
+            return
+        if not isinstance(error, Refusal):
+            self._log.failure("A transaction was rolled back", failure)
+        try:
+            failed(error)
+        except Exception:
+            self._log.failure(_UNUSABLE)
 
 
-def _perform(cursor: Cursor, group: Sequence[_Operation]) -> list[object]:
+def _perform(cursor: Cursor, group: Sequence[Operation]) -> list[object]:
     """The results of the operations, those that may be gathered each kind at once."""
     results: list[object] = [None] * len(group)
-    gathered: dict[Procedure[Any, Any], list[int]] = {}
+    gathered: dict[Procedure[Any, Any], tuple[list[int], list[Any]]] = {}  # places, arguments
 
     def settle() -> None:
         for procedure in sorted(gathered, key=lambda each: each.rank or 0):
-            places = gathered[procedure]
-            outcomes = procedure.perform(cursor, [group[place].argument for place in places])
-            for place, outcome in zip(places, outcomes):
+            places, arguments = gathered[procedure]
+            for place, outcome in zip(places, procedure.perform(cursor, arguments)):
                 results[place] = outcome
         gathered.clear()
 
-    for place, operation in enumerate(group):
-        if operation.procedure.rank is not None:
-            gathered.setdefault(operation.procedure, []).append(place)
-        else:
+    for place, (procedure, argument, _, _) in enumerate(group):
+        if procedure.rank is None:
             settle()
-            results[place] = operation.procedure.perform(cursor, [operation.argument])[0]
+            results[place] = procedure.perform(cursor, [argument])[0]
+            continue
+        if procedure not in gathered:
+            gathered[procedure] = ([], [])
+        places, arguments = gathered[procedure]
+        places.append(place)
+        arguments.append(argument)
     settle()
     return results
+
+
+def _outrun(failure: Failure) -> bool:
+    """Whether another program (chatctl, say) wrote what this transaction had read and was about to write."""
+    return "database is locked" in str(failure.value)
 
 
 def explain(error: BaseException) -> Exception:

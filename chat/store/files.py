@@ -18,6 +18,8 @@ from filelock import FileLock, Timeout
 from chat.errors import StartError
 from chat.store.layout import APPLICATION, LOCK, NAMES, VERSIONS, Header, header, path, schema, schemas
 from chat.store.layout import sync as _sync
+from chat.store.modes import check_owner, tighten
+from chat.store.opener import NOT_ONE, PLAIN, SECRET, Opener
 from chat.store.upgrade import Steps, steps, upgrade
 
 __all__ = [
@@ -51,18 +53,28 @@ class DataDirectory:
     """A data directory, held by this process from L{open} to L{close}.
 
     @ivar kept: where the files are as they were before L{open} upgraded them; C{None}: they were up to date.
+    @ivar tightened: what others could get at before L{open}, a line for each.
     """
 
-    def __init__(self, directory: Path, schemas: dict[str, str], steps: Steps | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        schemas: dict[str, str],
+        steps: Steps | None = None,
+        opener: Opener = PLAIN,
+    ) -> None:
         """Nothing is touched yet.
 
         @param schemas: what L{schemas} says.
         @param steps: what L{chat.store.upgrade.steps} says; by default it is asked when it is needed.
+        @param opener: how the files are opened.
         """
         self.directory = directory
         self.kept: Path | None = None
+        self.tightened: list[str] = []
         self._schemas = schemas
         self._steps = steps
+        self._opener = opener
         self._versions: dict[str, int] = {}
         self._lock: FileLock | None = None
         self._made: list[Path] = []
@@ -76,6 +88,7 @@ class DataDirectory:
             self._make_directory()
             self._acquire()
             self._check()
+            self.tightened = tighten(self.directory)
             self._upgrade()
             self._create_missing()
         except BaseException:
@@ -107,6 +120,7 @@ class DataDirectory:
                 directory.mkdir(mode=0o700)
                 self._made.append(directory)
                 _sync(directory.parent)
+            check_owner(directory)
         except OSError as error:
             raise StartError(
                 f"The data directory {directory} cannot be made ({error.strerror}):"
@@ -145,12 +159,11 @@ class DataDirectory:
             file = path(self.directory, name)
             if not file.exists():
                 continue
+            check_owner(file)
             try:
-                found[name] = _inspect(file, _FILLED[name], VERSIONS[name])
+                found[name] = _inspect(file, _FILLED[name], VERSIONS[name], self._opener)
             except (OSError, sqlite3.Error) as error:
-                raise StartError(
-                    f"{file} is damaged or cannot be read ({error}): restore the three files from a backup."
-                ) from None
+                raise StartError(_unreadable(file, self._opener, error)) from None
         missing = [name for name in NAMES if name not in found]
         if missing and any(each.filled for each in found.values()):
             raise StartError(
@@ -170,21 +183,26 @@ class DataDirectory:
         """Files of an earlier version become files of this one."""
         if any(version < VERSIONS[name] for name, version in self._versions.items()):
             self.kept = upgrade(
-                self.directory, self._versions, steps() if self._steps is None else self._steps
+                self.directory,
+                self._versions,
+                steps() if self._steps is None else self._steps,
+                self._opener,
             )
 
     def _create_missing(self) -> None:
         """Each new file is complete before it has its name."""
         for name in NAMES:
             file = path(self.directory, name)
-            if file.exists():
-                continue
             new = file.with_suffix(".new")
             try:
-                new.unlink(missing_ok=True)
+                for left in (new, Path(f"{new}-journal")):
+                    if left.exists():  # by a start or a conversion that was cut short
+                        left.unlink()
+                if file.exists():
+                    continue
                 os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
                 self._made.append(new)
-                with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+                with closing(self._opener.connect(new)) as connection:
                     connection.executescript(
                         f"BEGIN;{self._schemas[name]}"
                         f"INSERT INTO identity (dataset) VALUES ('{self._dataset}');"
@@ -202,24 +220,27 @@ class DataDirectory:
             self._made[-1] = file
 
 
-def _inspect(file: Path, table: str, known: int) -> Found:
+def _inspect(file: Path, table: str, known: int, opener: Opener) -> Found:
     """What the file holds; C{table} is the one that is empty as long as nothing does.
 
     @param known: the newest version of it that this program knows.
-    @raise chat.errors.StartError: not a file of this program, or of a later version of it.
+    @raise chat.errors.StartError: not a file of this program, or of a later version of it, or not
+        encrypted as it should be.
     """
     journal = Path(f"{file}-journal").exists()
     wal = Path(f"{file}-wal").exists()
     found = header(file)
-    if found is None and not (journal or wal):
-        raise StartError(f"{file} is damaged: it is no SQLite file. Restore the three files from a backup.")
+    if opener.encrypts(file):
+        if found is not None:
+            raise StartError(f"{file} {opener.mismatch(file)}.")
+    elif found is None and not (journal or wal):
+        raise StartError(_unreadable(file, opener, NOT_ONE))
     # Where a server was killed, SQLite would complete the writing; that has to wait until all is in order.
     # What a power cut left half done has to be undone first: without that, the file cannot be read.
-    mode = "ro" if wal and not journal else "rw"
-    uri = f"{file.absolute().as_uri()}?mode={mode}"
+    mode = "mode=ro" if wal and not journal else "mode=rw"
     if found is None:
-        # Torn by a power cut, perhaps: what stands beside it may make it whole.
-        with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+        # Encrypted; or torn by a power cut, perhaps: what stands beside it may make it whole.
+        with closing(opener.connect(file, mode)) as connection:
             application, version = (
                 connection.execute(f"PRAGMA {what}").fetchone()[0]
                 for what in ("application_id", "user_version")
@@ -229,7 +250,7 @@ def _inspect(file: Path, table: str, known: int) -> Found:
         raise StartError(f"{file} is not a file of this server: name another directory with --data.")
     if not os.access(file, os.R_OK | os.W_OK):
         raise StartError(f"{file} cannot be read and written: give this user the right to.")
-    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
+    with closing(opener.connect(file, mode)) as connection:
         # What the header says may be out of date: an upgrade can still lie in the log.
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > known:
@@ -246,3 +267,10 @@ def _inspect(file: Path, table: str, known: int) -> Found:
         raise StartError(f"{file} is damaged: it has no identity. Restore the three files from a backup.")
     dataset, filled = row
     return Found(dataset, filled, version)
+
+
+def _unreadable(file: Path, opener: Opener, why: object) -> str:
+    """What is wrong with a file that SQLite cannot make anything of, and what to do."""
+    if file.stem == SECRET and NOT_ONE in str(why) and header(file) is None:
+        return f"{file} {opener.mismatch(file)}."
+    return f"{file} is damaged or cannot be read ({why}): restore the three files from a backup."

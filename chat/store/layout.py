@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 #: The files, and the versions of their schemas; the one that decides comes last: they are made in this order.
-VERSIONS = {"passwords": 2, "users": 1, "messages": 3}
+VERSIONS = {"passwords": 3, "users": 2, "messages": 4}
 NAMES = tuple(VERSIONS)
+#: How each file is called in SQL: C{messages.db} is the main one.
+ALIASES = {"messages": "main", "users": "users", "passwords": "passwords"}
 #: C{PRAGMA application_id}: "chat".
 APPLICATION = 0x63686174
 LOCK = "lock"

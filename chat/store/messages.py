@@ -16,6 +16,8 @@ from msgspec import Struct
 
 from chat.errors import Code, Refusal, storage_full
 from chat.ledger import (
+    AUTOMATIC,
+    RECEIPT,
     Acceptance,
     Account,
     AccountState,
@@ -28,6 +30,7 @@ from chat.ledger import (
     State,
 )
 from chat.ports import Outcome
+from chat.store.blocks import blocks
 from chat.store.commit import Cursor
 from chat.store.stretches import INBOX, SENT, Stretches, behind, look
 from chat.store.users import Users
@@ -44,14 +47,26 @@ TURNED_BYTES = 1024 * 1024
 #: How many waiting messages one transaction looks at to find those that have waited for too long.
 AGED_AT_ONCE = 500
 
-_LETTER = "SELECT id, sender, recipient, position, time, state, code, addressee, subject, body FROM ledger "
+_LETTER = (
+    "SELECT id, sender, recipient, position, time, state, code, addressee, subject, body, options"
+    " FROM ledger "
+)
 _LINE = "id, sender, recipient, time, state, code, addressee, subject"
+#: What is absent is given as 0, which no text is equal to: for each None, and each bool, Python's sqlite3
+#: looks for an adapter first, and that takes longer than to bind all the rest of the row.
 _INSERT = (
-    "INSERT{} INTO ledger (id, sender, recipient, position, time, settled, state, receipt, ref, code,"
-    " addressee, subject, body) VALUES (?, ?, ?, ?, ?5, ?5, 0, ?, ?, ?, ?, ?, ?)"
+    "INSERT{} INTO ledger (id, sender, recipient, position, time, settled, state, options, ref, code,"
+    " addressee, subject, body) VALUES (?1, ?2, ?3, ?4, ?5, ?5, 0, ?6, nullif(?7, 0), nullif(?8, 0),"
+    " nullif(?9, 0), nullif(?10, 0), ?11)"
 )
 _INSERT_ALL = _INSERT.format(" OR IGNORE")
 _INSERT_ONE = _INSERT.format("")
+#: One look at each row: whose receipt it is, whether it is the first, and whether anybody is to be told.
+_CONFIRM = (
+    "UPDATE ledger SET state = 1,"
+    " settled = CASE WHEN options & 1 AND code IS NULL THEN confirmed(id, sender, ?1) ELSE ?1 END"
+    " WHERE id = ?2 AND recipient = ?3 AND state = 0"
+)
 
 
 #: What is inserted for one draft, as in L{_INSERT}.
@@ -147,7 +162,7 @@ class Messages:
         self._room = room
         self._limit = limit
         self.stretches = Stretches()
-        self._homes: dict[str | None, int] = {}  # in this transaction: who has a mailbox without a limit
+        self._homes: dict[str | None, int] = {}  # in this transaction: who takes anything from anybody
         self._tally: dict[int, int] = {}  # how many wait, with those entered and not counted yet
         self._id = -1  # the last one given out; -1: to be read from the file
         self._position = -1
@@ -155,12 +170,17 @@ class Messages:
         self._deltas: dict[int, list[int]] = {}  # account -> [change of waiting, highest offered]
         self._unnoted: dict[int, int] = {}  # account -> offered up to, where there was no room to note it
         self._looking: set[int] = set()  # whose sessions may be live when they hear of this transaction
+        self._confirmations: list[Confirmation] = []  # of the receipt that is being written
+        self._heard: object = None  # the connection that tells of them
 
     # --- every transaction ---
 
     def begin(self, cursor: Cursor) -> None:
         """A transaction begins."""
         self._looking.clear()
+        if self._heard is not cursor.connection:
+            self._heard = cursor.connection
+            cursor.connection.create_function("confirmed", 3, self._confirmed)
         if self._id < 0:
             self._id, self._position = cursor.execute("SELECT id, position FROM counters").fetchone()
             self._written = (self._id, self._position)
@@ -222,7 +242,7 @@ class Messages:
     ) -> list[list[Outcome]] | None:
         """Enter all drafts as new ones; C{None}, and nothing is entered, if some ref is known already."""
         first_id, first_position = self._id, self._position
-        outcomes = [self._enter(cursor, post, now, rows) for post in posts]
+        outcomes = self._enter(cursor, posts, now, rows)
         if rows:
             cursor.executemany(_INSERT_ALL, rows)
             if cursor.rowcount != len(rows):
@@ -232,45 +252,48 @@ class Messages:
                 return None
         return outcomes
 
-    def _enter(self, cursor: Cursor, post: Post, now: int, rows: list[Row]) -> list[Outcome]:
+    def _enter(self, cursor: Cursor, posts: Sequence[Post], now: int, rows: list[Row]) -> list[list[Outcome]]:
         """Give each draft its id and its mailbox; the rows to insert are added to C{rows}."""
-        sender = post.sender
-        if not self._users.active(cursor, sender):
-            return [None] * len(post.drafts)
-        id, position = self._id, self._position
         homes = self._homes
-        outcomes: list[Outcome] = []
-        for draft in post.drafts:
-            id += 1
-            position += 1
-            mailbox = homes.get(draft.recipient)
-            code = addressee = None
-            if mailbox is None:
-                mailbox, code = self._mailbox_of(cursor, sender, draft, now)
-                if self._limit:
-                    self._tally[mailbox] = self._waiting(cursor, mailbox) + 1
-                elif code is None:
-                    homes[draft.recipient] = mailbox
-                if code is not None:
-                    addressee = draft.addressee
-            outcomes.append(Acceptance(id, now, State.WAITING, code, mailbox, position, True))
-            rows.append(
-                (
-                    id,
-                    sender,
-                    mailbox,
-                    position,
-                    now,
-                    draft.receipt,
-                    draft.ref,
-                    code,
-                    addressee,
-                    draft.subject,
-                    draft.body,
+        id, position = self._id, self._position
+        results: list[list[Outcome]] = []
+        for post in posts:
+            sender = post.sender
+            if not self._users.active(cursor, sender):
+                results.append([None] * len(post.drafts))
+                continue
+            outcomes: list[Outcome] = []
+            for draft in post.drafts:
+                id += 1
+                position += 1
+                mailbox = homes.get(draft.recipient)
+                code = addressee = None
+                if mailbox is None:
+                    mailbox, code = self._mailbox_of(cursor, sender, draft, now)
+                    if self._limit:
+                        self._tally[mailbox] = self._waiting(cursor, mailbox) + 1
+                    if code is not None:
+                        addressee = draft.addressee
+                outcomes.append(Acceptance(id, now, 0, code, mailbox, position, True))
+                ref, subject = draft.ref, draft.subject
+                rows.append(
+                    (
+                        id,
+                        sender,
+                        mailbox,
+                        position,
+                        now,
+                        draft.options,
+                        0 if ref is None else ref,
+                        0 if code is None else code,
+                        0 if addressee is None else addressee,
+                        0 if subject is None else subject,
+                        draft.body,
+                    )
                 )
-            )
+            results.append(outcomes)
         self._id, self._position = id, position
-        return outcomes
+        return results
 
     def _note(self, cursor: Cursor, rows: Sequence[Row]) -> None:
         """These were entered: count them where they wait, and note where they are found."""
@@ -289,6 +312,10 @@ class Messages:
         if entry is None or entry.state == AccountState.JOINING:
             return sender, Code.UNKNOWN_RECIPIENT.value
         if entry.state == AccountState.ACTIVE:
+            if not (entry.blocks or self._limit):
+                self._homes[draft.recipient] = entry.id
+            elif entry.blocks and blocks(cursor, entry.id, sender):
+                return sender, Code.BLOCKED.value
             if self._limit and self._waiting(cursor, entry.id) >= self._limit:
                 return sender, Code.MAILBOX_FULL.value
             return entry.id, None
@@ -320,7 +347,7 @@ class Messages:
             elif known is None and not room:
                 outcomes.append(storage_full(draft.ref))
             elif known is None:
-                outcomes += self._enter(cursor, Post(post.sender, (draft,)), now, rows)
+                outcomes += self._enter(cursor, [Post(post.sender, (draft,))], now, rows)[0]
                 cursor.execute(_INSERT_ONE, rows[-1])
             elif self._is_repeated(cursor, draft, *known[4:5], *known[6:]):
                 id, time, state, code, mailbox, position, *_ = known
@@ -352,27 +379,21 @@ class Messages:
     def confirm(self, cursor: Cursor, receipts: Sequence[Receipt]) -> list[list[Confirmation]]:
         """Make what waits delivered."""
         now = self._now()
-        asked = json.dumps([id for receipt in receipts for id in receipt.ids])
-        rows = cursor.execute(
-            "SELECT recipient, id, sender, receipt AND code IS NULL FROM ledger"
-            " WHERE id IN (SELECT value FROM json_each(?)) AND state = 0",
-            (asked,),
-        ).fetchall()
-        waiting = {row[1]: row for row in rows}
-        confirmed: list[tuple[int, int]] = []
         results: list[list[Confirmation]] = []
         for receipt in receipts:
             account = receipt.account
-            taken = [  # and what is named twice is confirmed once
-                waiting.pop(id) for id in receipt.ids if id in waiting and waiting[id][0] == account
-            ]
-            if taken:
-                self._count(account, -len(taken))
-                confirmed += [(now, row[1]) for row in taken]
-            results.append([Confirmation(row[1], row[2]) for row in taken if row[3]])
-        # One statement for all of them would have to keep a journal of its own, in case that it fails.
-        cursor.executemany("UPDATE ledger SET state = 1, settled = ? WHERE id = ?", confirmed)
+            confirmations: list[Confirmation] = []
+            self._confirmations = confirmations
+            cursor.executemany(_CONFIRM, [(now, id, account) for id in receipt.ids])
+            if changed := cursor.rowcount:
+                self._count(account, -changed)
+            results.append(confirmations)
         return results
+
+    def _confirmed(self, id: int, sender: int, now: int) -> int:
+        """While a receipt is written: the sender of this one is to be told."""
+        self._confirmations.append(Confirmation(id, sender))
+        return now
 
     def remove(self, cursor: Cursor, receipt: Receipt) -> Removal:
         """Remove from the account's mailbox, or recall what it sent and still waits."""
@@ -380,7 +401,7 @@ class Messages:
         wanted = json.dumps(ids)
         now = self._now()
         own = cursor.execute(
-            "SELECT id, sender, receipt, code, state FROM ledger"
+            "SELECT id, sender, options, code, state FROM ledger"
             " WHERE id IN (SELECT value FROM json_each(?)) AND recipient = ? AND state < 2",
             (wanted, account),
         ).fetchall()
@@ -401,7 +422,9 @@ class Messages:
             ids=[id for id in asked if id in gone],
             missing=[id for id in asked if id not in gone],
             confirmations=[
-                Confirmation(id, sender) for id, sender, receipt, code, _ in waiting if receipt and not code
+                Confirmation(id, sender)
+                for id, sender, options, code, _ in waiting
+                if options & RECEIPT and not code
             ],
         )
 
@@ -504,7 +527,7 @@ class Messages:
         return [self._letter(cursor, receipt.account, row) for row in rows]
 
     def _letter(self, cursor: Cursor, reader: int, row: Sequence[Any]) -> Letter:
-        id, sender, recipient, position, time, state, code, addressee, subject, body = row
+        id, sender, recipient, position, time, state, code, addressee, subject, body, options = row
         return Letter(
             id,
             self._users.name(cursor, sender),
@@ -516,6 +539,7 @@ class Messages:
             addressee,
             subject,
             body,
+            bool(options & AUTOMATIC),
             recipient == reader,
         )
 

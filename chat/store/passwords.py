@@ -1,4 +1,4 @@
-"""Passwords, and the tokens that stand for them: the only code that ever sees a hash.
+"""Passwords, the tokens that stand for them and the codes that replace them: only this ever sees a hash.
 
 bcrypt is slow on purpose, so it has a small thread pool of its own: neither the
 reactor nor the database thread ever waits for it.
@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from chat.errors import Code, Refusal
 from chat.ports import Grant
-from chat.store import tokens
+from chat.store import recoveries, tokens
 from chat.store.commit import Cursor, GroupCommit, Procedure
 from chat.store.hashing import THREADS
 
@@ -25,6 +25,10 @@ MOST_AT_ONCE = 200
 #: What bcrypt takes at cost 12 on slow hardware, to say how long to wait.
 SECONDS_EACH = 0.3
 
+#: The cost of a hash, unless the operator chose another.
+USUAL_COST = 12
+#: What is hashed where there is nothing to be hashed.
+_NOBODY = b"nobody"
 #: Runs a function in a thread of the password pool.
 InThread = Callable[..., "Deferred[Any]"]
 
@@ -49,29 +53,45 @@ class Passwords:
         self._life = life
         self._busy = 0
         # Checked in place of an account that does not exist, at the same cost.
-        self._nobody = bcrypt.hashpw(b"nobody", bcrypt.gensalt(rounds)).decode()
+        self._nobody = bcrypt.hashpw(_NOBODY, bcrypt.gensalt(rounds)).decode()
 
-    async def set(self, account: int, password: bytes) -> None:
-        """Make this the account's password, and revoke all its tokens."""
-        hashed = await self._hashing(_hash, password, self._rounds)
-        await self._commit.call(_STORE, (account, hashed))
+    async def set(self, account: int, password: bytes, codes: Sequence[bytes] | None = None) -> None:
+        """Make this the account's password, see L{chat.ports.PasswordStore.set}."""
+        hashed = await self._hashing(make_hash, password, self._rounds)
+        await self._commit.call(_STORE, (account, hashed, codes))
 
     async def verify(self, account: int | None, password: bytes) -> bool:
         """Whether this is the account's password, see L{chat.ports.PasswordStore.verify}."""
         stored = await self._commit.call(_FETCH, account)
-        right: bool = await self._hashing(_matches, password, stored or self._nobody)
+        right: bool = await self._hashing(_matches, password, stored or self._nobody, self._rounds)
         if right and stored is not None and _cost(stored) < self._rounds:
             await self._renew(account, stored, password)
         return right and stored is not None
 
     async def remove(self, account: int) -> None:
-        """Forget the account's password and its tokens."""
+        """Forget the account, see L{chat.ports.PasswordStore.remove}."""
         await self._commit.call(_REMOVE, account)
 
-    async def issue(self, account: int, token: bytes) -> Grant | None:
+    async def recoverable(self, account: int | None, code: bytes) -> bool:
+        """Whether this code is good, see L{chat.ports.PasswordStore.recoverable}."""
+        return await self._commit.call(_RECOVERABLE, (account, code, self._now()))
+
+    async def recover(self, account: int, code: bytes, password: bytes) -> bool:
+        """Use up a recovery code, see L{chat.ports.PasswordStore.recover}."""
+        hashed = await self._hashing(make_hash, password, self._rounds)
+        return await self._commit.call(_RECOVER, (account, code, self._now(), hashed))
+
+    async def renew_codes(self, account: int, codes: Sequence[bytes]) -> bool:
+        """Replace the recovery codes, see L{chat.ports.PasswordStore.renew_codes}."""
+        return await self._commit.call(_RENEW_CODES, (account, codes))
+
+    async def issue(self, account: int, token: bytes, admitted: int) -> Grant | None:
         """Let this stand for the password, see L{chat.ports.PasswordStore.issue}."""
         now = self._now()
-        number = await self._commit.call(_ISSUE, tokens.Wanted(account, token, now, now - self._life))
+        wanted = tokens.Wanted(account, token, now, now - self._life, admitted)
+        number = await self._commit.call(_ISSUE, wanted)
+        if isinstance(number, Refusal):
+            raise number
         return None if number is None else Grant(number, account, now + self._life)
 
     async def bearer(self, token: bytes) -> Grant | None:
@@ -86,7 +106,7 @@ class Passwords:
     async def _renew(self, account: int | None, stored: str, password: bytes) -> None:
         """Keep the password at the present cost; where there is no time or room, at a later login."""
         with suppress(Refusal):
-            hashed = await self._hashing(_hash, password, self._rounds)
+            hashed = await self._hashing(make_hash, password, self._rounds)
             await self._commit.call(_REPLACE, (account, stored, hashed))
 
     async def _hashing(self, function: Callable[..., Any], *arguments: object) -> Any:
@@ -109,17 +129,49 @@ def _shorten(password: bytes) -> bytes:
     return base64.b64encode(hashlib.sha256(password).digest())
 
 
-def _hash(password: bytes, rounds: int) -> str:
+def make_hash(password: bytes, rounds: int) -> str:
+    """What is kept of a password."""
     return bcrypt.hashpw(_shorten(password), bcrypt.gensalt(rounds)).decode()
 
 
-def _matches(password: bytes, hashed: str) -> bool:
-    return bcrypt.checkpw(_shorten(password), hashed.encode())
+def _matches(password: bytes, hashed: str, rounds: int) -> bool:
+    """Whether it is the password; finding that it is not takes the same time whatever the hash had cost.
+
+    What an older hash lacks to the present cost is made up for: 2^5 + 2^5 + 2^6 + 2^7 = 2^8.
+    """
+    right = bcrypt.checkpw(_shorten(password), hashed.encode())
+    for cost in () if right else range(_cost(hashed), rounds):
+        bcrypt.hashpw(_NOBODY, bcrypt.gensalt(cost))
+    return right
 
 
 def _cost(hashed: str) -> int:
     """The cost in C{$2b$12$...}."""
     return int(hashed.split("$")[2])
+
+
+# --- for the operator, beside a running server ---
+
+
+def cost(cursor: Cursor, account: int) -> int:
+    """What it costs to check the account's password; for one that has none, the usual."""
+    (stored,) = _fetch(cursor, [account])
+    return USUAL_COST if stored is None else _cost(stored)
+
+
+def reset(cursor: Cursor, account: int, hashed: str, now: int) -> bool:
+    """Replace the account's password and revoke its tokens. False: it has no password.
+
+    Whoever was admitted before is given no tokens any more.
+    """
+    if not recoveries.has_password(cursor, account):
+        return False
+    _put(cursor, account, hashed)
+    cursor.execute("INSERT OR REPLACE INTO passwords.resets (account, time) VALUES (?, ?)", (account, now))
+    return True
+
+
+# --- in the database thread ---
 
 
 def _fetch(cursor: Cursor, accounts: Sequence[int | None]) -> list[str | None]:
@@ -130,10 +182,36 @@ def _fetch(cursor: Cursor, accounts: Sequence[int | None]) -> list[str | None]:
     return hashes
 
 
-def _store(cursor: Cursor, entries: Sequence[tuple[int, str]]) -> list[None]:
-    cursor.executemany("INSERT OR REPLACE INTO passwords.passwords (account, hash) VALUES (?, ?)", entries)
-    tokens.revoke_all(cursor, [account for account, _ in entries])
+def _store(cursor: Cursor, entries: Sequence[tuple[int, str, Sequence[bytes] | None]]) -> list[None]:
+    for account, hashed, codes in entries:
+        _put(cursor, account, hashed)
+        if codes is not None:
+            recoveries.replace(cursor, account, codes)
     return [None] * len(entries)
+
+
+def _put(cursor: Cursor, account: int, hashed: str) -> None:
+    cursor.execute(
+        "INSERT OR REPLACE INTO passwords.passwords (account, hash) VALUES (?, ?)", (account, hashed)
+    )
+    tokens.revoke_all(cursor, [account])
+
+
+def _recoverable(cursor: Cursor, asked: Sequence[tuple[int | None, bytes, int]]) -> list[bool]:
+    return [recoveries.good(cursor, *each) for each in asked]
+
+
+def _recover(cursor: Cursor, entries: Sequence[tuple[int, bytes, int, str]]) -> list[bool]:
+    good = []
+    for account, code, now, hashed in entries:
+        good.append(recoveries.use(cursor, account, code, now))
+        if good[-1]:
+            _put(cursor, account, hashed)
+    return good
+
+
+def _renew_codes(cursor: Cursor, entries: Sequence[tuple[int, Sequence[bytes]]]) -> list[bool]:
+    return [recoveries.replace(cursor, *each) for each in entries]
 
 
 def _replace(cursor: Cursor, entries: Sequence[tuple[int | None, str, str]]) -> list[None]:
@@ -143,12 +221,14 @@ def _replace(cursor: Cursor, entries: Sequence[tuple[int | None, str, str]]) -> 
 
 
 def _remove(cursor: Cursor, accounts: Sequence[int]) -> list[None]:
-    cursor.executemany("DELETE FROM passwords.passwords WHERE account = ?", [(each,) for each in accounts])
+    for table in ("passwords", "resets"):
+        cursor.executemany(f"DELETE FROM passwords.{table} WHERE account = ?", [(each,) for each in accounts])
     tokens.revoke_all(cursor, accounts)
+    recoveries.forget(cursor, accounts)
     return [None] * len(accounts)
 
 
-def _issue(cursor: Cursor, wanted: Sequence[tokens.Wanted]) -> list[int | None]:
+def _issue(cursor: Cursor, wanted: Sequence[tokens.Wanted]) -> list[int | Refusal | None]:
     return [tokens.issue(cursor, each) for each in wanted]
 
 
@@ -163,9 +243,12 @@ def _revoke(cursor: Cursor, revoked: Sequence[tuple[int, Sequence[int] | None]])
 
 
 _FETCH: Procedure[int | None, str | None] = Procedure(_fetch, None)
-_STORE: Procedure[tuple[int, str], None] = Procedure(_store, "passwords")
+_STORE: Procedure[tuple[int, str, Sequence[bytes] | None], None] = Procedure(_store, "passwords")
+_RECOVERABLE: Procedure[tuple[int | None, bytes, int], bool] = Procedure(_recoverable, None)
+_RECOVER: Procedure[tuple[int, bytes, int, str], bool] = Procedure(_recover, "passwords")
+_RENEW_CODES: Procedure[tuple[int, Sequence[bytes]], bool] = Procedure(_renew_codes, "passwords")
 _REPLACE: Procedure[tuple[int | None, str, str], None] = Procedure(_replace, "passwords")
 _REMOVE: Procedure[int, None] = Procedure(_remove, "passwords")
-_ISSUE: Procedure[tokens.Wanted, int | None] = Procedure(_issue, "passwords")
+_ISSUE: Procedure[tokens.Wanted, int | Refusal | None] = Procedure(_issue, "passwords")
 _BEARER: Procedure[tuple[bytes, int], Grant | None] = Procedure(_bearer, None)
 _REVOKE: Procedure[tuple[int, Sequence[int] | None], None] = Procedure(_revoke, "passwords")

@@ -8,8 +8,9 @@ from typing import Any, Callable
 from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred, execute
 
-from chat.store.files import path
+from chat.store.layout import ALIASES, path
 from chat.store.messages import contents_digest
+from chat.store.opener import PLAIN, Opener
 
 #: Group commit makes FULL affordable; NORMAL would forget accepted messages in a power cut.
 _PRAGMAS = (
@@ -20,9 +21,9 @@ _PRAGMAS = (
 )
 
 
-def threaded_pool(reactor: object, directory: Path) -> ConnectionPool:
+def threaded_pool(reactor: object, directory: Path, opener: Opener = PLAIN) -> ConnectionPool:
     """For the daemon: the connection lives in a database thread of its own."""
-    return ConnectionPool("sqlite3", **_arguments(directory), cp_reactor=reactor)
+    return ConnectionPool(opener.driver, **_arguments(directory, opener), cp_reactor=reactor)
 
 
 class DirectPool(ConnectionPool):
@@ -31,9 +32,9 @@ class DirectPool(ConnectionPool):
     For what is done before the reactor runs, and for tests.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, opener: Opener = PLAIN) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
-            "sqlite3", **_arguments(directory), cp_reactor=_NoReactor()
+            opener.driver, **_arguments(directory, opener), cp_reactor=_NoReactor()
         )
 
     def runInteraction(self, interaction: Callable[..., Any], *args: Any, **kw: Any) -> Deferred[Any]:
@@ -48,12 +49,11 @@ class _NoReactor:
         """There are no threads to start."""
 
 
-def _arguments(directory: Path) -> dict[str, Any]:
+def _arguments(directory: Path, opener: Opener) -> dict[str, Any]:
     def opened(connection: Any) -> None:
         connection.create_function("contents_digest", 3, contents_digest, deterministic=True)
-        for name in ("users", "passwords"):
-            connection.execute(f"ATTACH ? AS {name}", (str(path(directory, name)),))
-        for file in ("main", "users", "passwords"):
+        opener.attach_others(connection, directory)
+        for file in ALIASES.values():
             for pragma in _PRAGMAS:
                 connection.execute(pragma.format(file=file))
 

@@ -8,9 +8,10 @@ from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from chat.errors import Code, Refusal, name_reserved, storage_full
+from chat.errors import Code, Refusal, account_gone, looks_taken, name_reserved, storage_full
 from chat.ledger import Account, AccountState, Confirmation, Draft, Letter, Line, Mailbox, Removal
 from chat.ports import Outcome
+from chat.store import blocks, invitations, skeletons
 from chat.store.commit import Cursor, GroupCommit, Procedure
 from chat.store.folding import fold
 from chat.store.messages import Aged, Expiry, Messages, Page, Post, Receipt
@@ -67,9 +68,15 @@ class Store:
         # Receipts before acceptances: a receipt is for what was committed before, and a
         # repeated ref is told the state that the receipts arriving with it make.
         self._confirm: Procedure[Receipt, list[Confirmation]] = Procedure(
-            messages.confirm, "messages", 0, insists=True
+            messages.confirm,
+            "messages",
+            0,
+            insists=True,
+            weigh=lambda receipt: len(receipt.ids) * RECEIPT_WEIGHT,
         )
-        self._accept: Procedure[Post, list[Outcome]] = Procedure(messages.accept, "messages", 1)
+        self._accept: Procedure[Post, list[Outcome]] = Procedure(
+            messages.accept, "messages", 1, weigh=lambda post: sum([len(draft.body) for draft in post.drafts])
+        )
         self._mailbox = _single(messages.mailbox, None)
         self._waiting = _single(messages.waiting, "messages")
         self._waiting_unnoted = _single(messages.waiting_unnoted, None)
@@ -87,10 +94,22 @@ class Store:
             lambda cursor, _: users.unfinished(cursor), None
         )
         self._join = _single(self._join_under, "users")
-        self._activate = _single(users.activate, "users")
+        self._alike = _single(self._looks_taken, None)
+        self._compare_names: Procedure[None, bool] = _single(
+            lambda cursor, _: skeletons.compare(cursor), "users"
+        )
+        self._invited: Procedure[bytes, bool] = _single(
+            lambda cursor, digest: invitations.good(cursor, digest, now()), None
+        )
+        self._activate: Procedure[tuple[int, bytes | None], bool] = _single(
+            lambda cursor, each: users.activate(cursor, *each, now()), "users"
+        )
         self._abandon = _single(users.abandon, "users")
         self._leave = _single(users.leave, "users")
         self._free: Procedure[int, None] = _single(lambda cursor, id: users.free(cursor, id, now()), "users")
+        self._block: Procedure[blocks.Change, blocks.Names] = _single(
+            lambda cursor, wanted: blocks.change(cursor, users, wanted, now()), "users"
+        )
 
     def close(self) -> Deferred[None]:
         """Fires when everything asked is on disk and the files are closed."""
@@ -116,8 +135,7 @@ class Store:
         failed: Callable[[Exception], None],
     ) -> None:
         """See L{chat.ports.MessageStore.accept}."""
-        weight = sum([len(draft.body) for draft in drafts])
-        self._commit.submit(self._accept, Post(sender, drafts), done, failed, weight)
+        self._commit.submit(self._accept, Post(sender, drafts), done, failed)
 
     def confirm(
         self,
@@ -130,8 +148,7 @@ class Store:
 
         For lack of room a receipt is not given up: it is tried again until there is some.
         """
-        receipt = Receipt(account, ids)
-        self._commit.submit(self._confirm, receipt, done, failed, len(ids) * RECEIPT_WEIGHT)
+        self._commit.submit(self._confirm, Receipt(account, ids), done, failed)
 
     def mailbox(self, account: int) -> Awaitable[Mailbox]:
         """See L{chat.ports.MessageStore.mailbox}."""
@@ -198,6 +215,14 @@ class Store:
             return False
         return self._users.holds(entry, self._now(), self._reserved)
 
+    def alike(self, name: str) -> Awaitable[bool]:
+        """See L{chat.ports.UserStore.alike}."""
+        return self._commit.call(self._alike, name)
+
+    def compare_names(self) -> Awaitable[bool]:
+        """See L{chat.ports.UserStore.compare_names}."""
+        return self._commit.call(self._compare_names, None)
+
     async def join(self, name: str) -> Account:
         """See L{chat.ports.UserStore.join}."""
         joined = await self._commit.call(self._join, name)
@@ -205,9 +230,22 @@ class Store:
             raise joined
         return joined
 
-    def activate(self, account: Account) -> Awaitable[None]:
+    async def block(self, account: int, name: str | None, blocked: bool) -> list[str]:
+        """See L{chat.ports.UserStore.block}."""
+        names = await self._commit.call(self._block, blocks.Change(account, name, blocked))
+        if isinstance(names, Refusal):
+            raise names
+        if names is None:
+            raise account_gone()
+        return names
+
+    def invited(self, invitation: bytes) -> Awaitable[bool]:
+        """See L{chat.ports.UserStore.invited}."""
+        return self._commit.call(self._invited, invitation)
+
+    def activate(self, account: Account, invitation: bytes | None = None) -> Awaitable[bool]:
         """See L{chat.ports.UserStore.activate}."""
-        return self._commit.call(self._activate, account.id)
+        return self._commit.call(self._activate, (account.id, invitation))
 
     def abandon(self, account: Account) -> Awaitable[None]:
         """See L{chat.ports.UserStore.abandon}."""
@@ -225,11 +263,16 @@ class Store:
         """See L{chat.ports.UserStore.unfinished}."""
         return self._commit.call(self._unfinished, None)
 
+    def _looks_taken(self, cursor: Cursor, name: str) -> bool:
+        return self._users.alike(cursor, name, self._now(), self._reserved)
+
     def _join_under(self, cursor: Cursor, name: str) -> Account | Refusal:
         entry = self._users.named(cursor, name)
         if not self._room(0):
             return storage_full()
         if entry is None or not self._users.holds(entry, self._now(), self._reserved):
+            if self._looks_taken(cursor, name):
+                return looks_taken()
             return self._users.join(cursor, name, self._now())
         if entry.state in (AccountState.ACTIVE, AccountState.JOINING):
             reason = f"Somebody has just signed up as {name}. Choose another name, or log in."

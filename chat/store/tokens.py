@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple, Sequence
 
+from chat.errors import Refusal, proof_outdated
 from chat.ports import Grant
 from chat.store.commit import Cursor
 
@@ -24,16 +25,25 @@ class Wanted(NamedTuple):
     """A token to be issued.
 
     @ivar since: tokens issued before this, or at this moment, have ended.
+    @ivar admitted: when its owner has proven to be the account's user; if the operator has replaced the
+        password since then, or at that moment, that proof is worth nothing any more.
     """
 
     account: int
     token: bytes
     now: int
     since: int
+    admitted: int
 
 
-def issue(cursor: Cursor, wanted: Wanted) -> int | None:
-    """The number of the new token; C{None}: the account has no password that it could stand for."""
+def issue(cursor: Cursor, wanted: Wanted) -> int | Refusal | None:
+    """The number of the new token; C{None}: the account has no password that it could stand for.
+
+    A refusal is given, not raised: only an error ends the transaction.
+    """
+    row = cursor.execute("SELECT time FROM passwords.resets WHERE account = ?", (wanted.account,)).fetchone()
+    if row is not None and row[0] >= wanted.admitted:
+        return proof_outdated()
     cursor.execute(
         "INSERT INTO passwords.tokens (account, digest, issued)"
         " SELECT account, ?, ? FROM passwords.passwords WHERE account = ?",

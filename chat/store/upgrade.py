@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Mapping
 
 from chat.errors import StartError
-from chat.store.backup import ALIASES, copy
-from chat.store.layout import NAMES, VERSIONS, path, sync
+from chat.store.backup import copy
+from chat.store.layout import ALIASES, NAMES, VERSIONS, path, sync
+from chat.store.opener import PLAIN, Opener
 
 #: The SQL of each step: the name of the file, and the version that it begins with.
 Steps = Mapping["tuple[str, int]", str]
@@ -33,15 +34,16 @@ def steps() -> dict[tuple[str, int], str]:
     }
 
 
-def upgrade(directory: Path, found: Mapping[str, int], steps: Steps) -> Path:
+def upgrade(directory: Path, found: Mapping[str, int], steps: Steps, opener: Opener = PLAIN) -> Path:
     """Bring the files of a data directory, which this process holds, to the versions of this program.
 
     @param found: the version of each file as it is.
+    @param opener: how they are opened.
     @return: the backup of the files as they were.
     @raise StartError: it cannot be done; nothing was changed.
     """
     try:
-        kept = _keep(directory, found["messages"])
+        kept = _keep(directory, found["messages"], opener)
     except (OSError, sqlite3.Error) as error:
         raise StartError(
             f"The files in {directory} cannot be copied ({error}), as they must be before they are upgraded:"
@@ -52,7 +54,7 @@ def upgrade(directory: Path, found: Mapping[str, int], steps: Steps) -> Path:
         try:
             ready = {}
             for name in old:
-                ready[name] = stack.enter_context(closing(_connected(path(directory, name))))
+                ready[name] = stack.enter_context(closing(opener.connect(path(directory, name))))
                 _apply(ready[name], name, found[name], steps)
             # The one that takes most room goes first.
             for name in reversed(old):
@@ -65,22 +67,20 @@ def upgrade(directory: Path, found: Mapping[str, int], steps: Steps) -> Path:
     return kept
 
 
-def _keep(directory: Path, version: int) -> Path:
+def _keep(directory: Path, version: int, opener: Opener) -> Path:
     """Copy the three files, and be sure that the copies are whole."""
     folder = directory / f"backup-schema-{version}.incomplete"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     try:
-        with closing(sqlite3.connect(path(directory, "messages"), isolation_level=None)) as connection:
-            for name, alias in ALIASES.items():
-                if alias != "main":
-                    connection.execute(f"ATTACH ? AS {alias}", (str(path(directory, name)),))
+        with closing(opener.connect(path(directory, "messages"))) as connection:
+            opener.attach_others(connection, directory)
             connection.execute("BEGIN")
             for alias in ALIASES.values():
                 connection.execute(f"SELECT count(*) FROM {alias}.sqlite_schema").fetchone()
-            copy(connection, folder)
+            copy(connection, folder, opener)
         for name in NAMES:
-            with closing(sqlite3.connect(path(folder, name))) as connection:
+            with closing(opener.connect(path(folder, name))) as connection:
                 ((verdict,), *_) = connection.execute("PRAGMA quick_check").fetchall()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(f"{name}.db is damaged: {verdict}")
@@ -100,10 +100,6 @@ def _free(folder: Path) -> Path:
         number += 1
         free = folder.with_name(f"{folder.name}-{number}")
     return free
-
-
-def _connected(file: Path) -> sqlite3.Connection:
-    return sqlite3.connect(file, isolation_level=None)
 
 
 def _apply(connection: sqlite3.Connection, name: str, version: int, steps: Steps) -> None:

@@ -5,19 +5,30 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from chat.ledger import Account, AccountState
+from chat.store import invitations, skeletons
 from chat.store.commit import Cursor
 
 #: How many names and ids are remembered; more are looked up again.
 REMEMBERED = 20_000
 
 
+_ENTRY = (
+    "SELECT id, name, state, freed, EXISTS (SELECT 1 FROM users.blocks WHERE account = accounts.id)"
+    " FROM users.accounts "
+)
+
+
 class Entry(NamedTuple):
-    """An account as it stands, or the last one that had the name."""
+    """An account as it stands, or the last one that had the name.
+
+    @ivar blocks: whether there is anybody it does not want to hear from, see L{chat.store.blocks}.
+    """
 
     id: int
     name: str
     state: int
     freed: int | None
+    blocks: bool
 
 
 class Users:
@@ -47,10 +58,8 @@ class Users:
         except KeyError:
             pass
         row = cursor.execute(
-            "SELECT id, name, state, freed FROM users.accounts WHERE name = ? AND state <> 2"
-            " UNION ALL "
-            "SELECT * FROM (SELECT id, name, state, freed FROM users.accounts"
-            " WHERE name = ? AND state = 2 ORDER BY id DESC LIMIT 1)",
+            f"{_ENTRY} WHERE name = ? AND state <> 2"
+            f" UNION ALL SELECT * FROM ({_ENTRY} WHERE name = ? AND state = 2 ORDER BY id DESC LIMIT 1)",
             (name, name),
         ).fetchone()
         entry = None if row is None else Entry(*row)
@@ -63,9 +72,7 @@ class Users:
         """The account of this id, whatever its state."""
         entry = self._by_id.get(id)
         if entry is None:
-            row = cursor.execute(
-                "SELECT id, name, state, freed FROM users.accounts WHERE id = ?", (id,)
-            ).fetchone()
+            row = cursor.execute(f"{_ENTRY} WHERE id = ?", (id,)).fetchone()
             if row is None:
                 return None
             entry = Entry(*row)
@@ -89,21 +96,33 @@ class Users:
         """Whether the name still belongs to this account; a deleted one keeps it for C{reserved} ms."""
         return entry.freed is None or now - entry.freed < reserved
 
+    def alike(self, cursor: Cursor, name: str, now: int, reserved: int) -> bool:
+        """Whether a name that looks like this one, but is another, belongs to somebody; see L{holds}."""
+        entries = (self.numbered(cursor, id) for id in skeletons.alike(cursor, name))
+        return any(entry is not None and self.holds(entry, now, reserved) for entry in entries)
+
     def join(self, cursor: Cursor, name: str, now: int) -> Account:
         """Begin an account under this name, which must be free. Nobody sees it yet."""
         cursor.execute("INSERT INTO users.accounts (name, state, created) VALUES (?, 3, ?)", (name, now))
+        id = cursor.lastrowid
+        assert id is not None
+        skeletons.note(cursor, id, name)
         self.forget()
-        assert cursor.lastrowid is not None
-        return Account(cursor.lastrowid, name)
+        return Account(id, name)
 
-    def activate(self, cursor: Cursor, id: int) -> None:
-        """The joining account exists from now on."""
+    def activate(self, cursor: Cursor, id: int, invitation: bytes | None, now: int) -> bool:
+        """The joining account exists from now on, unless its invitation is not good any more."""
+        if invitation is not None and not invitations.use(cursor, invitation, now):
+            return False
         cursor.execute("UPDATE users.accounts SET state = 0 WHERE id = ? AND state = 3", (id,))
         self.forget()
+        return True
 
     def abandon(self, cursor: Cursor, id: int) -> None:
         """The joining account is not to be."""
         cursor.execute("DELETE FROM users.accounts WHERE id = ? AND state = 3", (id,))
+        if cursor.rowcount:
+            skeletons.forget(cursor, id)
         self.forget()
 
     def leave(self, cursor: Cursor, id: int) -> bool:
@@ -124,4 +143,5 @@ class Users:
     def free(self, cursor: Cursor, id: int, now: int) -> None:
         """Mark a leaving account as deleted; the name can be given again some time after C{now}."""
         cursor.execute("UPDATE users.accounts SET state = 2, freed = ? WHERE id = ? AND state = 1", (now, id))
+        cursor.execute("DELETE FROM users.blocks WHERE account = ?", (id,))
         self.forget()

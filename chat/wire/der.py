@@ -59,7 +59,7 @@ _Reader = Callable[[bytes, int, int], Any]
 _UNIVERSAL, _CONTEXT, _CONSTRUCTED, _CLASS = 0x00, 0x80, 0x20, 0xC0
 #: The form of a CHOICE's alternative, all of which are made of others.
 _CHOICE = _CONTEXT | _CONSTRUCTED
-_INTEGER, _SEQUENCE = 0x02, 0x30
+_INTEGER, _UTF8_STRING, _SEQUENCE = 0x02, 0x0C, 0x30
 #: The universal types that are made of others: EXTERNAL, EMBEDDED PDV, SEQUENCE,
 #: SET, CHARACTER STRING.
 _MADE_OF_OTHERS = frozenset({8, 11, 16, 17, 29})
@@ -325,7 +325,7 @@ def _contents_writer(struct: type[msgspec.Struct]) -> _Writer:
     terms = []
     for number, field in enumerate(_fields(struct)):
         names[f"write_{number}"] = _writer(_plain(field.type), _CONTEXT, number)
-        names[f"default_{number}"] = field.default
+        names[f"default_{number}"] = _default(field)
         if field.required:
             terms.append(f"write_{number}(value.{field.name})")
         else:
@@ -487,6 +487,11 @@ def _fields(struct: type[msgspec.Struct]) -> tuple[Field, ...]:
     return declared.fields
 
 
+def _default(field: Field) -> Any:
+    """What the absence of an optional field stands for; a list's is an empty one."""
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
 def _plain(kind: Type) -> Type:
     """The type without its C{Optional}: in ASN.1 that is the field's, not the type's."""
     if isinstance(kind, UnionType):
@@ -499,6 +504,8 @@ def _form(kind: Type) -> int:
 
 
 def _universal(kind: Type) -> int:
+    if isinstance(kind, StrType):
+        return _UTF8_STRING
     return _SEQUENCE if isinstance(kind, StructType) else _INTEGER
 
 

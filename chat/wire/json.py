@@ -26,6 +26,7 @@ class _MessageEnvelope(msgspec.Struct, tag_field="type", tag="message", gc=False
 
 _Envelope = Union[_SystemEnvelope, _LoginEnvelope, _MessageEnvelope]
 _decoder: msgspec.json.Decoder[_Envelope] = msgspec.json.Decoder(_Envelope)
+_decode = _decoder.decode
 _encoder = msgspec.json.Encoder()
 _encode = _encoder.encode
 
@@ -50,10 +51,13 @@ def encode(frame: Frame) -> bytes:
 
 def encode_all(frames: Sequence[Frame]) -> bytes:
     """The lines of all these frames: what L{encode} makes of each of them, one after the other."""
-    openings = {_OPENING[kind] for kind in set(map(type, frames))}
-    if len(openings) != 1 or len(frames) == 1:
+    if len(frames) == 1:
+        frame = frames[0]
+        return b"%b%b}\n" % (_OPENING[type(frame)], _encode(frame))
+    kinds = set(map(type, frames))
+    if len(kinds) != 1:
         return b"".join([encode(frame) for frame in frames])
-    (opening,) = openings
+    opening = _OPENING[kinds.pop()]
     # Within what is encoded there is no LF: JSON escapes it.
     lines = _encoder.encode_lines(frames)[:-1].replace(b"\n", b"}\n" + opening)
     return b"%b%b}\n" % (opening, lines)
@@ -89,11 +93,13 @@ def decode_front(lines: bytes, most: int) -> tuple[list[Frame], int]:
     """
     each = lines.split(b"\n", most)
     taken = len(lines) - len(each.pop())
-    decode_line = _decoder.decode
+    frames: list[Frame] = []
     try:
         if not lines.isascii():
             lines[:taken].decode()
-        return [envelope.data for envelope in map(decode_line, each)], taken
+        for line in each:
+            frames.append(_decode(line).data)
+        return frames, taken
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return [], 0
 

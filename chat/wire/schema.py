@@ -153,6 +153,7 @@ def _fill(sequence: Any, struct: msgspec.Struct) -> None:
     sequence.clear()  # a SEQUENCE without fields is a value only once it was touched
     for field in _fields(type(struct)):
         value = getattr(struct, field.name)
+        # pyasn1 leaves out an optional list that is empty by itself.
         if field.required or value != field.default:
             sequence[field.name] = _to_asn1(_plain(field.type), value, sequence[field.name])
 

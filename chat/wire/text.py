@@ -17,6 +17,7 @@ from chat.messages import (
     Accepted,
     AccountDeleted,
     Answer,
+    Blocked,
     Bye,
     Created,
     DeleteAccount,
@@ -39,6 +40,7 @@ from chat.messages import (
     Quit,
     Read,
     Received,
+    RecoveryCodes,
     TokenIssued,
     Username,
     Version,
@@ -107,8 +109,10 @@ class TextTranslator:
         """Add what just arrived."""
         self._lines.feed(data)
 
-    def take(self, limit: int) -> list[Incoming]:
+    def take(self, limit: int, data: bytes = b"") -> list[Incoming]:
         """See L{chat.wire.translator.Translator.take}."""
+        if data:
+            self._lines.feed(data)
         frames = self._take_letters(limit)
         self._used = len(frames)
         answered = 0
@@ -233,7 +237,7 @@ class TextTranslator:
 
     # --- to the person ---
 
-    def render(self, frames: Sequence[Frame]) -> bytes:
+    def render(self, frames: Sequence[Frame], /) -> bytes:
         """See L{chat.wire.translator.Translator.render}."""
         for frame in frames:
             _RENDER[type(frame)](self, frame)
@@ -256,7 +260,7 @@ class TextTranslator:
         self._await(PASSWORD)
 
     def _new_password(self, frame: NewPassword) -> None:
-        self._paper.say(["This name is free. A password makes the account; Enter goes back."])
+        self._paper.say([self._login.about_new_password])
         self._await(NEW_PASSWORD)
 
     def _await(self, prompt: Ask) -> None:
@@ -266,6 +270,12 @@ class TextTranslator:
 
     def _created(self, frame: Created) -> None:
         self._paper.say([f"The account {visible(frame.username)} is made. Log in now."])
+        if frame.recovery:
+            self._paper.say(words.recovery_codes(frame.recovery))
+
+    def _recovery_codes(self, frame: RecoveryCodes) -> None:
+        self._answered()
+        self._paper.say(words.recovery_codes(frame.codes))
 
     def _welcome(self, frame: Welcome) -> None:
         self._commands = Commands(frame.username)
@@ -351,6 +361,10 @@ class TextTranslator:
         self._answered()
         self._paper.say(words.token(frame))
 
+    def _blocked(self, frame: Blocked) -> None:
+        self._answered()
+        self._paper.say([words.blocked(frame)])
+
     def _said(self, frame: Said) -> None:
         self._paper.say(frame.lines)
 
@@ -391,6 +405,7 @@ _RENDER: dict[type[Frame], Callable[[TextTranslator, Any], None]] = {
     Password: TextTranslator._password,
     NewPassword: TextTranslator._new_password,
     Created: TextTranslator._created,
+    RecoveryCodes: TextTranslator._recovery_codes,
     Welcome: TextTranslator._welcome,
     Failed: TextTranslator._failed,
     Fatal: TextTranslator._fatal,
@@ -406,6 +421,7 @@ _RENDER: dict[type[Frame], Callable[[TextTranslator, Any], None]] = {
     PasswordChanged: TextTranslator._password_changed,
     TokenIssued: TextTranslator._token_issued,
     LoggedOut: TextTranslator._logged_out,
+    Blocked: TextTranslator._blocked,
     Said: TextTranslator._said,
     Ask: TextTranslator._ask,
     Octets: TextTranslator._octets,

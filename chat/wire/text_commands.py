@@ -14,6 +14,8 @@ from chat.errors import Code
 from chat.messages import (
     BODY_BYTES,
     Answer,
+    Block,
+    Blocks,
     ChangePassword,
     Delete,
     DeleteAccount,
@@ -26,7 +28,9 @@ from chat.messages import (
     Ping,
     Quit,
     Read,
+    Recovery,
     Token,
+    Unblock,
 )
 from chat.wire.text_words import HELP, NOTHING, Ask, Asked, Said, beginning, visible
 
@@ -84,6 +88,7 @@ def ask(prompt: Ask, *before: Step) -> Generator[list[Step], Union[str, None], s
 
 PASSWORD = Ask(prompt="Password: ", hidden=True)
 TOKEN = Ask(prompt="Token: ", hidden=True)
+RECOVERY = Ask(prompt="Recovery code: ", hidden=True)
 NEW_PASSWORD = Ask(prompt="New password: ", hidden=True)
 AGAIN = Ask(prompt="Again: ", hidden=True)
 
@@ -295,6 +300,15 @@ class Commands:
         password = yield from ask(PASSWORD, say(warning))
         return [request(DeleteAccount(password=password))]
 
+    def _recovery(self, rest: str) -> list[Step]:
+        return self._begin(self._renew_codes())
+
+    def _renew_codes(self) -> Dialog:
+        password = yield from ask(
+            PASSWORD, say("Your password makes new recovery codes; /cancel keeps those you have.")
+        )
+        return [request(Recovery(password=password))]
+
     def _token(self, rest: str) -> list[Step]:
         return [request(Token())]
 
@@ -302,6 +316,21 @@ class Commands:
         if rest.strip().lower() not in ("", "all"):
             return [say("To log out: /logout, or /logout all to revoke every token of yours")]
         return [request(Logout(all=bool(rest.strip())))]
+
+    def _block(self, rest: str) -> list[Step]:
+        name = rest.strip()
+        if not name:
+            return [say("To send back what somebody writes to you: /block NAME")]
+        return [request(Block(username=name))]
+
+    def _unblock(self, rest: str) -> list[Step]:
+        name = rest.strip()
+        if not name:
+            return [say("To take messages from somebody again: /unblock NAME")]
+        return [request(Unblock(username=name))]
+
+    def _blocks(self, rest: str) -> list[Step]:
+        return [request(Blocks())]
 
     def _ping(self, rest: str) -> list[Step]:
         return [request(Ping())]
@@ -328,9 +357,13 @@ _COMMANDS: dict[str, Callable[[Commands, str], list[Step]]] = {
     "/status": Commands._status,
     "/receipts": Commands._set_receipts,
     "/passwd": Commands._passwd,
+    "/recovery": Commands._recovery,
     "/delete-account": Commands._delete_account,
     "/token": Commands._token,
     "/logout": Commands._log_out,
+    "/block": Commands._block,
+    "/unblock": Commands._unblock,
+    "/blocks": Commands._blocks,
     "/ping": Commands._ping,
     "/quit": Commands._quit,
     "/cancel": Commands._cancel,

@@ -14,7 +14,7 @@ from typing import Iterable
 
 from msgspec import Struct
 
-from chat.messages import Deleted, Entry, Failed, Frame, Listing, Message, TokenIssued
+from chat.messages import Blocked, Deleted, Entry, Failed, Frame, Listing, Message, TokenIssued
 
 #: C0, DEL and C1 controls; line and paragraph separators; all characters that are
 #: invisible or change the order of what follows (Default_Ignorable_Code_Point, but
@@ -104,8 +104,12 @@ HELP = (
     "  /status N         what became of message N, which you sent",
     "  /receipts on|off  tell me, or do not, when what I send is delivered",
     "  /passwd           change your password",
+    "  /recovery         get new recovery codes, for when you forget your password",
     "  /token            get a token that can be used in place of your password",
     "  /logout [all]     log out and revoke this login's tokens, or all of yours",
+    "  /block NAME       send back what NAME writes to you from now on",
+    "  /unblock NAME     take it again",
+    "  /blocks           list whom you have blocked",
     "  /delete-account   delete your account",
     "  /ping             ask whether the server is there",
     "  /quit             leave; what comes meanwhile waits for you",
@@ -175,6 +179,8 @@ def message(frame: Message, me: str, *, again: bool = False) -> list[str]:
     else:
         to = f" to {visible(frame.recipient)}" if frame.recipient != me else ""
         head += f" from {visible(frame.sender)}{to}, {moment(frame.time)}"
+    if frame.automatic:
+        head += ", automatic"
     if frame.state:
         head += f", {_fate(frame.state)}"
     return [head + _subject(frame.subject), *_marked(frame.body)]
@@ -281,6 +287,22 @@ def token(frame: TokenIssued) -> list[str]:
         f"Token, until {moment(frame.expires)}: {visible(frame.value)}",
         "Whoever has it can log in as you: in place of the user name, type /token NAME.",
     ]
+
+
+def recovery_codes(codes: Iterable[str]) -> list[str]:
+    """Codes for a forgotten password, and what is to be done with them."""
+    return [
+        "Your recovery codes. Write them down now: they are not shown again. If you forget your",
+        "password, each of them lets you choose a new one, once.",
+        *(f"  {visible(code)}" for code in codes),
+    ]
+
+
+def blocked(frame: Blocked) -> str:
+    """Whose messages go back."""
+    if not frame.usernames:
+        return "You have blocked nobody."
+    return f"Blocked: {', '.join(map(visible, frame.usernames))}."
 
 
 def waiting(count: int) -> str:

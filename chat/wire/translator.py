@@ -28,6 +28,10 @@ class Translator(Protocol):
 
     more: bool
 
+    @property
+    def buffered(self) -> int:
+        """How many bytes wait to become frames; 0 only when L{next} has none."""
+
     def feed(self, data: bytes) -> None:
         """Add what just arrived."""
 
@@ -40,36 +44,36 @@ class Translator(Protocol):
         @param limit: the most bytes a frame may have now.
         """
 
-    def take(self, limit: int) -> Sequence[Incoming]:
+    def take(self, limit: int, data: bytes = b"") -> Sequence[Incoming]:
         """Frames that are whole; nothing follows an L{Answer} with a L{Fatal}.
 
         When there are none and C{more} is false, no frame is whole.
+
+        @param data: what just arrived, behind what waits.
         """
 
-    def render(self, frames: Sequence[Frame]) -> bytes:
+    def render(self, frames: Sequence[Frame], /) -> bytes:
         """The bytes that say these frames to the other side."""
-
-    @property
-    def buffered(self) -> int:
-        """How many bytes wait to become frames; 0 only when L{next} has none."""
 
 
 class FrameTranslator:
-    """For programs: each frame as it is, in one codec."""
+    """For programs: each frame as it is, in one codec.
+
+    @ivar buffered: how many bytes wait to become frames.
+    """
 
     def __init__(self, codec: Codec) -> None:
         self._coding = coding(codec)
         self._framing = framing(codec)
+        self._decode_front = self._coding.decode_front
+        self.render = self._coding.encode_all
+        self.buffered = 0
         self.more = False
-
-    @property
-    def buffered(self) -> int:
-        """How many bytes wait to become frames."""
-        return self._framing.buffered
 
     def feed(self, data: bytes) -> None:
         """Add what just arrived."""
         self._framing.feed(data)
+        self.buffered += len(data)
 
     def next(self, limit: int) -> Incoming | None:
         """See L{Translator.next}."""
@@ -78,16 +82,33 @@ class FrameTranslator:
             return None if wire is None else self._coding.decode(wire)
         except (BadFrame, FatalError) as error:
             return refuse(error)
+        finally:
+            self.buffered = self._framing.buffered
 
-    def take(self, limit: int) -> Sequence[Incoming]:
+    def take(self, limit: int, data: bytes = b"") -> Sequence[Incoming]:
         """See L{Translator.take}."""
+        if self.buffered or len(data) > limit:
+            if data:
+                self.feed(data)
+            return self._take_buffered(limit)
+        # What comes whole never gets into the buffer.
+        frames, size = self._decode_front(data, FRAMES_AT_ONCE)
+        if size < len(data):
+            self.feed(data[size:])
+            if not frames:
+                return self._take_each(limit)
+        self.more = len(frames) == FRAMES_AT_ONCE
+        return frames
+
+    def _take_buffered(self, limit: int) -> Sequence[Incoming]:
         framing = self._framing
         # A long frame is taken alone: with others it would be copied once more.
-        front = framing.front(limit) if framing.buffered <= LONG_BYTES else b""
-        frames, size = self._coding.decode_front(front, FRAMES_AT_ONCE)
+        front = framing.front(limit) if self.buffered <= LONG_BYTES else b""
+        frames, size = self._decode_front(front, FRAMES_AT_ONCE)
         if not frames:
             return self._take_each(limit)
         framing.drop(size)
+        self.buffered -= size
         self.more = len(frames) == FRAMES_AT_ONCE
         return frames
 
@@ -106,10 +127,6 @@ class FrameTranslator:
                 return frames
         self.more = False
         return frames
-
-    def render(self, frames: Sequence[Frame]) -> bytes:
-        """See L{Translator.render}."""
-        return self._coding.encode_all(frames)
 
 
 def refuse(error: Refusal | FatalError) -> Answer:

@@ -15,7 +15,7 @@ Rows = list[tuple[Any, ...]]
 _QUERIES = {
     # Accounts by name: a sign-up that was cut short may have used up an id.
     "ledger": (
-        "SELECT m.id, s.name, r.name, m.position, m.time, m.settled, m.state, m.receipt, m.ref, m.digest,"
+        "SELECT m.id, s.name, r.name, m.position, m.time, m.settled, m.state, m.options, m.ref, m.digest,"
         " m.code, m.addressee, m.subject, m.body"
         " FROM ledger AS m LEFT JOIN users.accounts AS s ON s.id = m.sender"
         " LEFT JOIN users.accounts AS r ON r.id = m.recipient ORDER BY m.id"
@@ -31,6 +31,15 @@ _QUERIES = {
         " LEFT JOIN users.accounts AS a ON a.id = n.account ORDER BY a.id, n.box, n.stretch"
     ),
     "accounts": "SELECT name, state, created, freed FROM users.accounts ORDER BY id",
+    "blocks": (
+        "SELECT a.name, b.name FROM users.blocks JOIN users.accounts AS a ON a.id = account"
+        " JOIN users.accounts AS b ON b.id = blocked ORDER BY a.id, b.id"
+    ),
+    "invitations": "SELECT digest, uses FROM users.invitations ORDER BY digest",
+    "recoveries": (
+        "SELECT a.name, count(*) FROM passwords.recoveries AS r"
+        " LEFT JOIN users.accounts AS a ON a.id = r.account GROUP BY r.account ORDER BY a.id"
+    ),
     # The hash itself is salted.
     "passwords": (
         "SELECT a.name, substr(p.hash, 1, 7) FROM passwords.passwords AS p"

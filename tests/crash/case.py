@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from tests.crash.place import scratch
 from tests.crash.scenarios import small_portions
+from tests.unmeasured import UnmeasuredTestCase
 
 
-class CrashCase(SynchronousTestCase):
+class CrashCase(UnmeasuredTestCase):
     """A directory for the files, and small portions."""
 
     def setUp(self) -> None:
@@ -43,6 +42,14 @@ class EveryScenario:
     def test_tokens(self) -> None:
         """While tokens are given and revoked: what was answered is so."""
         self.survives("tokens")
+
+    def test_codes(self) -> None:
+        """While invitations and recovery codes are used: with what they are good for, or not at all."""
+        self.survives("codes")
+
+    def test_blocks(self) -> None:
+        """While somebody is blocked, and is not any more."""
+        self.survives("blocks")
 
     def test_accept(self) -> None:
         """While messages are accepted: alone and in batches, repeated, to oneself, to nobody."""

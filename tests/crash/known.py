@@ -22,6 +22,7 @@ class Known:
     @ivar names: the accounts that were made.
     @ivar passwords: account -> the password in force, where it was changed.
     @ivar tokens: account -> the last token that it was given.
+    @ivar codes: account -> its recovery codes that it has not used.
     @ivar online: who is logged in, in the order of the logins.
     @ivar leaving: who asked for the deletion of their account.
     @ivar faults: what should not have been shown; raised when the step is over.
@@ -38,6 +39,7 @@ class Known:
     names: list[str] = field(default_factory=list)
     passwords: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
+    codes: dict[str, list[str]] = field(default_factory=dict)
     online: list[str] = field(default_factory=list)
     leaving: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)

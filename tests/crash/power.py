@@ -266,7 +266,7 @@ class _Connection:
         self._connection = connection
 
     def cursor(self) -> _Cursor:
-        return _Cursor(self._connection)
+        return _Cursor(self, self._connection)
 
     def execute(self, statement: str, parameters: Any = ()) -> _Cursor:
         return self.cursor().execute(statement, parameters)
@@ -298,9 +298,10 @@ class _Connection:
 
 
 class _Cursor:
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-        self._cursor = connection.cursor()
+    def __init__(self, connection: _Connection, below: apsw.Connection) -> None:
+        self.connection = connection
+        self._connection = below
+        self._cursor = below.cursor()
         self.rowcount = -1
         self.lastrowid: int | None = None
 

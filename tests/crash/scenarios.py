@@ -12,10 +12,11 @@ from unittest.mock import patch
 
 from chat.admin import books
 from chat.admin.snapshot import headers
+from chat.errors import Code
 from chat.messages import Message
 from chat.store import folding, messages, stretches
 from chat.store.layout import APPLICATION, NAMES, path, schema
-from chat.store.passwords import _hash as hash_password
+from chat.store.passwords import make_hash as hash_password
 from tests.crash.books import audited
 from tests.crash.stage import Step
 from tests.world import PASSWORD
@@ -63,6 +64,7 @@ _PLAYS: dict[str, Sequence[Step]] = {
     "sign-up": [
         lambda stage: stage.sign_up("alice"),
         lambda stage: stage.check_password("alice"),
+        lambda stage: stage.refuse_name("a1ice", Code.NAME_CONFUSABLE),
         lambda stage: stage.sign_up("bob"),
         lambda stage: stage.send("bob", to("alice", "b1")),
     ],
@@ -90,6 +92,35 @@ _PLAYS: dict[str, Sequence[Step]] = {
         lambda stage: stage.refuse_token("alice"),
         lambda stage: stage.delete_account("bob"),
         lambda stage: stage.refuse_token("bob"),
+    ],
+    # Codes that are good once: of an invitation, and for a forgotten password.
+    "codes": [
+        lambda stage: stage.sign_up_invited("alice"),
+        lambda stage: stage.sign_up_invited("bob"),
+        lambda stage: stage.renew_codes("alice"),
+        lambda stage: stage.give_token("alice"),
+        lambda stage: stage.recover("alice"),
+        lambda stage: stage.refuse_code("alice"),
+        lambda stage: stage.refuse_token("alice"),
+        lambda stage: stage.restart(),
+        lambda stage: stage.refuse_code("alice"),
+        lambda stage: stage.check_password("alice"),
+    ],
+    "blocks": [
+        ALICE_AND_BOB,
+        lambda stage: stage.enter("bob"),
+        accepted("bob", "alice", "a", 2),
+        lambda stage: stage.block("alice", "bob"),
+        lambda stage: stage.send("bob", *several("alice", "b", 2), answers=["returned", "returned"]),
+        lambda stage: stage.send("alice", to("bob", "c1")),
+        lambda stage: stage.restart(),
+        lambda stage: stage.send(
+            "bob", to("alice", "b3"), to("bob", "self"), answers=["returned", "waiting"]
+        ),
+        lambda stage: stage.block("alice", "bob", False),
+        lambda stage: stage.send("bob", to("alice", "b4")),
+        lambda stage: stage.block("alice", "bob"),
+        lambda stage: stage.delete_account("alice"),
     ],
     "accept": [
         ALICE_AND_BOB,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Callable, Protocol, Sequence
 
@@ -16,6 +17,7 @@ from chat.mailroom import Mailroom
 from chat.messages import Accepted, Failed, Frame, Message
 from chat.store import Store
 from chat.store.files import DataDirectory, schemas
+from chat.store.invitations import make
 from chat.store.retention import EVERY, FIRST, Retention
 from tests.crash.known import Known
 from tests.world import BEGINNING, PASSWORD, RESERVED, Onlooker, World, at_once
@@ -60,6 +62,10 @@ class Server(World):
         """
         rows: list[Any] = self.result(self._reading.runQuery(statement, arguments))
         return rows
+
+    def change(self, statements: Callable[[Any], object]) -> None:
+        """Write to the files, as C{chatctl} does beside the server."""
+        self.result(self._reading.runInteraction(statements))
 
     def _store(self, pools: Pools, live: Callable[[int], bool]) -> Store:
         self._reading = pools.pool(self.path)
@@ -197,6 +203,23 @@ class Stage:
             if name not in self.known.names:
                 self.known.names.append(name)
 
+    def sign_up_invited(self, name: str) -> None:
+        """Make an account with an invitation that is good for one; afterwards it is good for none."""
+        invitation = sha256(name.encode()).digest()
+        known = self.server.sql("SELECT count(*) FROM users.invitations WHERE digest = ?", invitation)
+        if known == [(0,)]:
+            end = self.server.now() + RESERVED
+            self.server.change(lambda cursor: make(cursor, invitation, self.server.now(), end, 1))
+        if self._find(name) is None:
+            good = self.server.result(self.server.store.invited(invitation))
+            assert good, f"The invitation of {name} is used up, and there is no account."
+            self.server.result(self.server.accounts.sign_up(name, PASSWORD, (), invitation))
+        uses = self.server.sql("SELECT uses FROM users.invitations WHERE digest = ?", invitation)
+        assert uses == [(0,)], f"The invitation of {name} is still good: {uses}"
+        self.check_password(name)
+        if name not in self.known.names:
+            self.known.names.append(name)
+
     def check_password(self, name: str) -> None:
         """A login, as far as the password goes."""
         password = self.known.passwords.get(name, PASSWORD)
@@ -211,6 +234,42 @@ class Stage:
                 raise
             self.server.result(self.server.accounts.log_in(name, ANOTHER))
         self.known.passwords[name] = ANOTHER
+
+    def renew_codes(self, name: str) -> None:
+        """Ask for recovery codes. Whoever got no answer asks again."""
+        password = self.known.passwords.get(name, PASSWORD)
+        codes = self.server.accounts.renew_recovery_codes(self._account(name), password)
+        self.known.codes[name] = self.server.result(codes)
+
+    def recover(self, name: str) -> None:
+        """Choose another password with a code. Without an answer, it is good still, or was used."""
+        accounts = self.server.accounts
+        code = self.known.codes[name][0]
+        try:
+            recovering = self.server.result(accounts.recovering(name, code))
+            self.server.result(accounts.recover(recovering, ANOTHER))
+        except Refusal as refusal:
+            if refusal.code is not Code.WRONG_RECOVERY:
+                raise
+        self.server.result(accounts.log_in(name, ANOTHER))
+        self.known.passwords[name] = ANOTHER
+
+    def refuse_code(self, name: str) -> None:
+        """The first code was used, and the others are good."""
+        accounts = self.server.accounts
+        first, *others = self.known.codes[name]
+        try:
+            self.server.result(accounts.recovering(name, first))
+        except Refusal as refusal:
+            assert refusal.code is Code.WRONG_RECOVERY, refusal
+        else:
+            raise AssertionError(f"The code that {name} has used is still good.")
+        self.server.result(accounts.recovering(name, others[0]))
+
+    def block(self, name: str, other: str, blocked: bool = True) -> None:
+        """Send back what somebody writes, or do not any more."""
+        names = self.server.result(self.server.accounts.block(self._account(name), other, blocked))
+        assert (other in names) == blocked, names
 
     def give_token(self, name: str) -> None:
         """Log in with the password, and ask for a token. Whoever got no answer asks for another one."""
@@ -247,12 +306,12 @@ class Stage:
         if name in self.known.online:
             self.known.online.remove(name)
 
-    def refuse_name(self, name: str) -> None:
-        """The name is reserved: nobody can sign up with it."""
+    def refuse_name(self, name: str, code: Code = Code.NAME_RESERVED) -> None:
+        """Nobody can sign up with this name: it is reserved, or looks like another."""
         try:
             self.server.result(self.server.accounts.offer(name))
         except Refusal as refusal:
-            assert refusal.code is Code.NAME_RESERVED, refusal
+            assert refusal.code is code, refusal
         else:
             raise AssertionError(f"{name} can be taken over.")
 

@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 from twisted.enterprise.adbapi import ConnectionPool
 
-from chat.store import backup, files, layout, upgrade
+from chat.store import backup, files, layout, opener, upgrade
 from chat.store.files import LOCK
 from chat.store.pool import DirectPool
 from tests.crash.known import Known
@@ -27,7 +27,7 @@ from tests.crash.known import Known
 R = TypeVar("R")
 
 #: What makes files, and changes them before the server runs.
-MODULES = (layout, files, backup, upgrade)
+MODULES = (layout, opener, files, backup, upgrade)
 
 
 class Snapshot(NamedTuple):

@@ -132,7 +132,7 @@ class Change(NamedTuple):
 
 
 _LEDGER = (
-    "SELECT id, sender, time, receipt, ref, subject, body, state, recipient, code, addressee"
+    "SELECT id, sender, time, options & 1, ref, subject, body, state, recipient, code, addressee"
     " FROM ledger ORDER BY id"
 )
 

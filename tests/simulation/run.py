@@ -82,6 +82,7 @@ _LOW = {
     "chat.store.commit.LARGEST_GROUP": 3,
     "chat.session.SENDS_UNDER_WAY": 4,
     "chat.session.BYTES_UNDER_WAY": 2000,
+    "chat.session.ID_BYTES": 16,
     "chat.protocol.INPUT_BYTES": 200,
 }
 
@@ -96,6 +97,8 @@ def _fakes(seed: int) -> Iterator[None]:
         token.side_effect = lambda size: f"{random.getrandbits(8 * size):032x}"
         secrets = stack.enter_context(mock.patch("chat.accounts.secrets"))
         secrets.token_urlsafe.side_effect = lambda size: f"{more.getrandbits(8 * size):064x}"
+        codes = stack.enter_context(mock.patch("chat.codes.secrets"))
+        codes.randbits.side_effect = Random(f"codes of seed {seed}").getrandbits
         if random.random() < 0.5:
             for name, limit in _LOW.items():
                 stack.enter_context(mock.patch(name, limit))

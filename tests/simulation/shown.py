@@ -115,6 +115,7 @@ _LINES: tuple[tuple[str, Callable[[re.Match[str]], Optional[Said]]], ...] = (
     (
         r"(?:This name is free|What you type now goes|A message to|Now its lines|First your present"
         r"|Receipts are|Your password deletes|Your inbox is empty|You have sent nothing|Nothing after message"
+        r"|Your recovery codes|password, each of them|  (?:[0-9a-z]{4}-){3}[0-9a-z]{4}"
         r"|Whoever has it can log in|Messages that|Not sent: nobody is chosen|The two were not the same).*",
         lambda found: None,
     ),

@@ -88,12 +88,18 @@ class _Transaction(Transaction):
     def execute(self, sql: str, *arguments: Any) -> Any:
         self._pool.executing(sql)
         assert self._cursor is not None
-        return self._cursor.execute(sql, *arguments)
+        self._cursor.execute(sql, *arguments)
+        return self
 
     def executemany(self, sql: str, *arguments: Any) -> Any:
         self._pool.executing(sql)
         assert self._cursor is not None
-        return self._cursor.executemany(sql, *arguments)
+        self._cursor.executemany(sql, *arguments)
+        return self
+
+    def __iter__(self) -> Any:
+        assert self._cursor is not None
+        return iter(self._cursor)
 
 
 class FaultyPool(DirectPool):

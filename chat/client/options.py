@@ -1,0 +1,188 @@
+"""What the programs of the client take on their command lines in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any, NoReturn, Sequence
+
+from chat.wire import Codec
+
+#: Where the server is unless it is said.
+DEFAULT_SERVERS = {Codec.JSON: "127.0.0.1:5311", Codec.DER: "127.0.0.1:5312"}
+
+USAGE = 2
+
+ADDRESSES = """\
+addresses:
+  HOST:PORT or [IPv6]:PORT; tls://HOST:PORT; unix:PATH; or any Twisted client endpoint
+  string. HOST may stand alone if it is localhost or has a dot in it; any other single word
+  is never an address, so a host called "send" is written with its port: send:5311.
+"""
+
+TRUST = """\
+encryption:
+  A server on another machine is spoken to with TLS; so is tls://HOST on this one. What an
+  authority vouches for is taken. Any other certificate is shown to you when it is met for
+  the first time, and known from then on; a server that shows another one later is refused.
+  See "chat trust --help". Where nobody can be asked, --trust or --accept-new must say
+  beforehand what to do. Nothing is ever sent before that is decided.
+"""
+
+PASSWORDS = """\
+passwords:
+  A password is typed, or read from the first line of a file: --password-file, or the
+  file that the environment variable CHAT_PASSWORD_FILE names. It is never an argument,
+  because everybody on a machine can read the arguments of its programs.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, and where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        """See L{argparse.ArgumentParser.error}."""
+        self.exit(USAGE, f"{self.prog}: {message}\nTry: {self.prog} --help\n")
+
+
+def parser(program: str, description: str, *more: str) -> Parser:
+    """A parser whose help says C{more}, paragraph by paragraph, below the options."""
+    return Parser(
+        prog=program,
+        description=description,
+        epilog="\n".join(more),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_server(parser: Parser, *names: str, **more: Any) -> None:
+    """The address of the server, as C{--server} or in its place."""
+    parser.add_argument(
+        *names,
+        metavar="HOST:PORT",
+        help="the server; 127.0.0.1:5311 if not given, with der 127.0.0.1:5312",
+        **more,
+    )
+
+
+def add_user(parser: Parser, user: str) -> None:
+    """Who logs in."""
+    parser.add_argument("-u", "--user", metavar="NAME", help=user)
+    parser.add_argument(
+        "--password-file",
+        metavar="PATH",
+        help="read the password from the first line of this file",
+    )
+
+
+def add_codec(parser: Parser) -> None:
+    """In which codec."""
+    parser.add_argument(
+        "--codec",
+        choices=[codec.value for codec in Codec],
+        default=Codec.JSON.value,
+        help="how to talk to the server; json if not given",
+    )
+
+
+def add_trust(parser: Parser) -> None:
+    """What to do about TLS and certificates."""
+    parser.add_argument(
+        "--trust",
+        metavar="NAME",
+        help="the server must have this certificate: its SHA256:... fingerprint, or its eight words",
+    )
+    parser.add_argument(
+        "--accept-new",
+        action="store_true",
+        help="take the certificate of a server that is not known yet, whatever it is",
+    )
+    add_plaintext(parser)
+
+
+def add_plaintext(parser: Parser) -> None:
+    """Do without TLS."""
+    parser.add_argument(
+        "--plaintext",
+        action="store_true",
+        help="no TLS: everybody on the way can read all of it, the password as well",
+    )
+
+
+def seconds(text: str) -> float:
+    """A number of seconds, for L{argparse}.
+
+    @raise ValueError: it is none.
+    """
+    number = float(text)
+    if not 0 <= number <= 10**9:
+        raise ValueError
+    return number
+
+
+def address(parser: Parser, server: str | None, codec: Codec, commands: Sequence[str]) -> str:
+    """The address that was given, or the usual one; ends the program where a command was meant."""
+    if server in commands:
+        parser.error(f'"{server}" comes first: chat {server} ...')
+    return DEFAULT_SERVERS[codec] if server is None else server
+
+
+def way_to(parser: Parser, reactor: Any, options: argparse.Namespace, address: str) -> tuple[Any, Any]:
+    """The endpoint that an address and the options of L{add_trust} mean, and whom it asks to trust.
+
+    Ends the program if they mean none.
+
+    @raise Distrust: it is not safe.
+    """
+    from chat.client.address import endpoint_from, host_from
+    from chat.client.known import KnownServers
+    from chat.client.trust import Trust, claim
+
+    try:
+        if options.trust is not None:
+            if options.plaintext:
+                parser.error("--plaintext will not do where the certificate is named")
+            if host_from(address) is None:
+                parser.error(f"--trust is of use only with HOST:PORT, not with {address!r}")
+            options.trust = claim(options.trust)
+        trust = Trust(KnownServers(), expected=options.trust, accept_new=options.accept_new, learn=True)
+        endpoint = endpoint_from(
+            reactor, address, codec=options.codec, trust=trust, plaintext=options.plaintext
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    return endpoint, trust
+
+
+def read_password(parser: Parser, path: str | None) -> str | None:
+    """The password in this file, or in the one that the environment names, if there is one.
+
+    Ends the program if there is none in it.
+    """
+    path = path or os.environ.get("CHAT_PASSWORD_FILE")
+    if not path:
+        return None
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            password = file.readline(65536).rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        parser.error(f"the password file {path!r} cannot be read: {reason}")
+    if not password:
+        parser.error(f"the first line of the password file {path!r} is empty")
+    return password
+
+
+def type_password(parser: Parser, username: str) -> str:
+    """Ask on the terminal itself: the standard input is for something else."""
+    if os.name == "posix":
+        try:
+            os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+        except OSError:
+            parser.error("there is no terminal to ask for the password: use --password-file")
+    import getpass
+
+    try:
+        return getpass.getpass(f"Password of {username}: ")
+    except EOFError:
+        parser.error("no password was typed")

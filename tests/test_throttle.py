@@ -1,0 +1,258 @@
+"""Tests for L{chat.throttle}: guessing gets slower, and it is the guesser who waits."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chat import throttle
+from chat.errors import Code, Refusal
+from chat.throttle import ACCOUNT, FORGOTTEN, INSIDE, PAIR, PLACE, PLACES, Throttle
+
+HERE = "192.0.2.1"
+THERE = "198.51.100.2"
+#: How many counts there may be in the tests of that.
+FEW = 400
+
+
+class ThrottleCase(SynchronousTestCase):
+    """Guesses at a time that stands still until it is moved."""
+
+    def setUp(self) -> None:
+        """Nothing was tried yet."""
+        self.now = 1000.0
+        self.throttle = Throttle(lambda: self.now)
+
+    def guess(self, name: str = "alice", network: str | None = HERE, code: Code = Code.WRONG_PASSWORD) -> int:
+        """An attempt that fails; the seconds to wait if it may not be made yet, else 0."""
+        try:
+            with self.throttle.attempt(name, network):
+                raise Refusal(code, "No.")
+        except Refusal as refusal:
+            if refusal.code is not Code.SLOW_DOWN:
+                return 0
+            assert refusal.seconds is not None
+            return refusal.seconds
+
+    def guesses(self, times: int, name: str = "alice", network: str | None = HERE) -> None:
+        """So many wrong guesses, each as soon as it may be made."""
+        for _ in range(times):
+            if wait := self.guess(name, network):
+                self.now += wait
+                self.guess(name, network)
+
+    def enter(self, name: str = "alice", network: str | None = HERE) -> int:
+        """An attempt that succeeds; the seconds to wait if it may not be made yet, else 0."""
+        try:
+            with self.throttle.attempt(name, network):
+                return 0
+        except Refusal as refusal:
+            assert refusal.seconds is not None
+            return refusal.seconds
+
+
+class WaitTests(ThrottleCase):
+    """How long whom."""
+
+    def test_grows(self) -> None:
+        """After five failures the next attempt waits 1, 2, 4 seconds and so on, up to five minutes."""
+        waits = []
+        for _ in range(16):
+            waits.append(self.guess())
+            if waits[-1]:
+                self.now += waits[-1]
+                self.assertEqual(self.guess(), 0)
+        self.assertEqual(waits, [0] * 5 + [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300])
+
+    def test_exact(self) -> None:
+        """The seconds are those that are left, and then the attempt is made."""
+        self.guesses(8)
+        for moment, left in ((0, 8), (0.5, 8), (3, 5), (2.9, 2), (0.6, 1)):
+            self.now += moment
+            self.assertEqual(self.guess(), left)
+        self.now += 1
+        self.assertEqual(self.guess(), 0)
+
+    def test_waitingIsFree(self) -> None:
+        """What is tried in the time of waiting is not looked at, and makes the wait no longer."""
+        self.guesses(7)
+        for _ in range(100):
+            self.assertEqual(self.guess(), 4)
+        self.now += 4
+        self.assertEqual(self.enter(), 0)
+
+    def test_success(self) -> None:
+        """The right password makes everything forgotten."""
+        self.guesses(9)
+        self.now += 16
+        self.assertEqual(self.enter(), 0)
+        self.assertEqual([self.guess() for _ in range(6)], [0, 0, 0, 0, 0, 1])
+
+    def test_forgotten(self) -> None:
+        """One failure is forgotten in ten minutes."""
+        self.guesses(7)
+        self.now += 4 + 3 * FORGOTTEN
+        self.assertEqual([self.guess(), self.guess()], [0, 1])
+        self.now += 30 * FORGOTTEN
+        self.assertEqual([self.guess() for _ in range(6)], [0, 0, 0, 0, 0, 1])
+
+    def test_longAttack(self) -> None:
+        """After a guesser has tried for a day, his failures are still forgotten in a few hours."""
+        self.guesses(300)
+        self.now += 300 + (PAIR.free + throttle._WORST) * FORGOTTEN
+        self.assertEqual([self.guess() for _ in range(6)], [0, 0, 0, 0, 0, 1])
+
+    def test_atOnce(self) -> None:
+        """Many attempts at the same moment are no way round: each counts from its beginning."""
+        begun = 0
+        attempts = [self.throttle.attempt("alice", HERE) for _ in range(20)]
+        for each in attempts:
+            try:
+                each.__enter__()
+                begun += 1
+            except Refusal as refusal:
+                self.assertEqual((refusal.code, refusal.seconds), (Code.SLOW_DOWN, 1))
+        self.assertEqual(begun, PAIR.free)
+
+    def test_noFailure(self) -> None:
+        """What ends otherwise than by a wrong password, because the server is busy, say, does not count."""
+        for _ in range(20):
+            self.assertEqual(self.guess(code=Code.STORAGE_FULL), 0)
+        for _ in range(20):
+            with self.assertRaises(RuntimeError), self.throttle.attempt("alice", HERE):
+                raise RuntimeError
+        self.assertEqual([self.guess() for _ in range(6)], [0, 0, 0, 0, 0, 1])
+
+    def test_off(self) -> None:
+        """Without a clock nobody waits, and nothing is kept."""
+        self.throttle = Throttle(None)
+        for _ in range(1000):
+            self.assertEqual(self.guess(), 0)
+            self.throttle.failed("alice", HERE)
+            self.throttle.entered("alice", HERE)
+        self.assertEqual((self.throttle._counts, self.throttle._known), ({}, {}))
+
+
+class OwnerTests(ThrottleCase):
+    """A stranger locks no owner out."""
+
+    def test_elsewhere(self) -> None:
+        """Who guesses from one place does not keep the owner waiting who comes from another."""
+        self.guesses(15)
+        self.assertEqual(self.guess(), 300)
+        self.assertEqual(self.enter(network=THERE), 0)
+
+    def test_otherAccounts(self) -> None:
+        """Nor is who guesses at one account a hindrance to the others in his house."""
+        self.guesses(15)
+        self.assertEqual(self.enter("bob"), 0)
+
+    def test_fromEverywhere(self) -> None:
+        """Who guesses from many places makes those wait who were never seen, but not the owner at home."""
+        self.enter()
+        places = (f"203.0.113.{number}" for number in range(256))
+        for place in places:
+            self.guess(network=place)
+        self.assertEqual(self.guess(network=THERE), 1)
+        self.assertEqual(self.enter(), 0)
+        self.guesses(30, network=THERE)
+        self.assertLessEqual(self.guess(network="203.0.113.99"), ACCOUNT.longest)
+
+    def test_oneGuesserOfManyNames(self) -> None:
+        """Who tries many names from one place waits; but not those who were let in from there before."""
+        self.enter()
+        for number in range(PLACE.free):
+            self.assertEqual(self.guess(f"name{number}"), 0)
+        self.assertEqual(self.guess("another"), 1)
+        self.assertEqual(self.enter("bob"), 1)
+        self.assertEqual(self.enter(), 0)
+        self.assertEqual(self.enter("bob", THERE), 0)
+
+    def test_noWayRound(self) -> None:
+        """Having an account of one's own at a place makes guesses at others no cheaper."""
+        for number in range(PLACE.free):
+            self.assertEqual(self.enter("mallory"), 0)
+            self.assertEqual(self.guess(f"name{number}"), 0)
+        self.assertEqual(self.guess("another"), 1)
+
+    def test_unguessable(self) -> None:
+        """Wrong tokens and codes count, and are answered with the wait; what is right never asks for it."""
+        for _ in range(PAIR.free):
+            self.throttle.failed("alice", HERE)
+        refusal = self.assertRaises(Refusal, self.throttle.failed, "alice", HERE)
+        self.assertEqual((refusal.code, refusal.seconds), (Code.SLOW_DOWN, 1))
+        self.assertEqual(self.enter(), 1)
+        self.throttle.entered("alice", HERE)
+        self.assertEqual(self.enter(), 1)
+
+    def test_tokenMakesKnown(self) -> None:
+        """Where a token was shown, the account is known."""
+        self.throttle.entered("alice", HERE)
+        for number in range(100):
+            self.guess(f"name{number}")
+        self.assertEqual(self.enter(), 0)
+
+    def test_inside(self) -> None:
+        """Who is logged in is counted apart: guesses at the login do not reach him, nor his at it."""
+        self.guesses(15)
+        self.guesses(15, network=None)
+        self.assertEqual(self.enter(network=INSIDE), 0)
+        self.guesses(7, network=INSIDE)
+        self.assertEqual(self.guess(network=INSIDE), 4)
+        self.assertEqual(self.enter(network=THERE), 0)
+
+    def test_local(self) -> None:
+        """Programs on the server's machine have no address: they are counted by the account only."""
+        for number in range(500):
+            self.assertEqual(self.guess(f"name{number}", None), 0)
+        self.guesses(7, network=None)
+        self.assertEqual(self.guess(network=None), 4)
+        self.assertEqual(self.enter(), 0)
+
+    def test_invitations(self) -> None:
+        """Wrong invitations, which are of no name, are counted by the place."""
+        for _ in range(PLACE.free):
+            self.throttle.failed("", HERE)
+        refusal = self.assertRaises(Refusal, self.throttle.failed, "", HERE)
+        self.assertEqual((refusal.code, refusal.seconds), (Code.SLOW_DOWN, 1))
+        self.throttle.failed("", THERE)
+        self.throttle.failed("", None)
+
+
+class BoundTests(ThrottleCase):
+    """Memory has an end."""
+
+    def setUp(self) -> None:
+        """An early one."""
+        super().setUp()
+        self.patch(throttle, "MOST", FEW)
+
+    def test_counts(self) -> None:
+        """However many names are tried from however many places, so many counts are kept and no more."""
+        for number in range(FEW):
+            self.guess(f"name{number}", f"2001:db8:{number:x}::/64")
+            self.assertLessEqual(len(self.throttle._counts), FEW)
+        self.assertGreater(len(self.throttle._counts), FEW // 2)
+
+    def test_leastDangerous(self) -> None:
+        """What gives way is the least: who waits is not let off by a flood of other names."""
+        self.guesses(9)
+        for number in range(2 * FEW):
+            self.guess(f"name{number}", f"2001:db8:{number:x}::/64")
+        self.assertEqual(self.guess(), 16)
+
+    def test_places(self) -> None:
+        """Of each account the last places are known."""
+        for number in range(PLACES + 1):
+            self.enter(network=f"192.0.2.{number}")
+        self.assertEqual(list(self.throttle._known["alice"]), [f"192.0.2.{n + 1}" for n in range(PLACES)])
+
+    def test_known(self) -> None:
+        """And so many accounts: those that were entered last."""
+        self.enter("alice")
+        self.enter("bob")
+        self.enter("alice")
+        for number in range(FEW - 1):
+            self.enter(f"name{number}")
+        self.assertEqual(len(self.throttle._known), FEW)
+        self.assertIn("alice", self.throttle._known)
+        self.assertNotIn("bob", self.throttle._known)
