@@ -96,9 +96,9 @@ class Talker:
         """Say a system frame."""
         self.write(self.encoded("system", keyword=keyword, **data))
 
-    def answer(self, field: str, value: str) -> None:
+    def answer(self, field: str, value: str, **more: Any) -> None:
         """Say a login frame."""
-        self.write(self.encoded("login", field=field, value=value))
+        self.write(self.encoded("login", field=field, value=value, **more))
 
     def send(self, recipient: str, body: str, **more: Any) -> None:
         """Say a message."""

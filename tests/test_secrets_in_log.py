@@ -94,7 +94,8 @@ class SecretsTests(NetworkTestCase):
 
     def sign_up(self, client: Client, name: str, secret: str) -> list[str]:
         """Make an account; its recovery codes."""
-        client.say_login(name, secret)
+        client.answer("username", name)
+        client.answer("password", secret, codes=True)
         heard = self.hear(client, "new-password", "created", "username")
         return list(heard[1]["recovery"])
 
