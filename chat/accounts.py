@@ -68,6 +68,7 @@ class Recovering(NamedTuple):
 
     account: Account
     code: bytes
+    network: str | None = None
 
 
 class Issued(NamedTuple):
@@ -215,17 +216,26 @@ class Accounts:
         if self.registration is not Registration.OPEN:
             await self._evenness.reached(begun)
 
-    async def offer(self, name: str, invitation: bytes | None = None) -> bool:
+    async def offer(self, name: str, invitation: bytes | None = None, network: str | None = None) -> bool:
         """Whether this prepared name, unknown so far, may be signed up now. False: ask for the password.
 
         Unless registration is open, every name is asked for its password, but for who is invited.
 
         @param invitation: what L{invited} gave.
+        @param network: see L{chat.origin.Origin.network}.
         @raise chat.errors.Refusal: C{name-reserved}; C{name-confusable}, it looks like one that is taken,
-            or mixes scripts.
+            or mixes scripts; C{slow-down}, somebody there has asked with an invitation for too many that
+            are not free.
         """
-        if self.registration is not Registration.OPEN and invitation is None:
-            return False
+        if invitation is None:
+            return self.registration is Registration.OPEN and await self._free(name)
+        is_free = self._throttle.naming(network)
+        free = await self._free(name)
+        if free:
+            is_free()
+        return free
+
+    async def _free(self, name: str) -> bool:
         if await self._users.find(name) is not None:
             return False
         if await self._users.reserved(name):
@@ -241,23 +251,30 @@ class Accounts:
         return await self._users.find(name) is not None
 
     async def sign_up(
-        self, name: str, password: str, codes: Sequence[str] = (), invitation: bytes | None = None
+        self,
+        name: str,
+        password: str,
+        codes: Sequence[str] = (),
+        invitation: bytes | None = None,
+        network: str | None = None,
     ) -> Account:
         """Create an account under this prepared name.
 
         @param codes: its recovery codes.
         @param invitation: what L{offer} was asked with; it is used up by this.
+        @param network: see L{chat.origin.Origin.network}.
         @raise chat.errors.Refusal: C{bad-password}, C{name-taken} (somebody was
             faster), C{name-reserved}, C{name-confusable}, C{wrong-invite} (somebody else has used it
             up), C{slow-down}, C{storage-full}.
         """
         chosen = new_password(password)
+        self._throttle.signs_up(network)
         if name in self._left_over:
             await self._abandon(self._left_over[name])
         account = await self._users.join(name)
         try:
             # An account that exists has a password.
-            await self._passwords.set(account.id, chosen, _digests(codes))
+            await self._passwords.set(account.id, chosen, _digests(codes), network)
             if not await self._users.activate(account, invitation):
                 raise _wrong_invite()
         except Exception:
@@ -283,7 +300,7 @@ class Accounts:
         with self._throttle.attempt(name, network):
             since, at = self._changes, self._now()
             account = await self._users.find(name)
-            await self._check(account, password)
+            await self._check(account, password, network)
             assert account is not None
             # Hashing takes a while: the account may have gone meanwhile.
             if await self._users.find(name) != account:
@@ -328,7 +345,7 @@ class Accounts:
         if not good or account is None:
             self._throttle.failed(name, network)
             raise _wrong_recovery()
-        return Recovering(account, shown)
+        return Recovering(account, shown, network)
 
     async def recover(self, recovering: Recovering, new: str) -> None:
         """Replace the password, revoke all tokens of the account, and use the code up; in one commit.
@@ -336,10 +353,10 @@ class Accounts:
         @raise chat.errors.Refusal: C{bad-password}, and the code stays good; C{wrong-recovery}, it was
             used meanwhile, or the account is gone; C{slow-down}, C{storage-full}.
         """
-        account, code = recovering
+        account, code, network = recovering
         chosen = new_password(new)
         with self._change(account):
-            if not await self._passwords.recover(account.id, code, chosen):
+            if not await self._passwords.recover(account.id, code, chosen, network):
                 raise _wrong_recovery()
 
     def new_recovery_codes(self) -> list[str]:
@@ -408,7 +425,7 @@ class Accounts:
         at = self._now()
         await self._check_again(account, password)
         with self._change(account):
-            await self._passwords.set(account.id, chosen)
+            await self._passwords.set(account.id, chosen, place=_inside(account))
         since = self._changes
         if await self._users.find(account.name) != account:
             await self._passwords.remove(account.id)
@@ -483,14 +500,19 @@ class Accounts:
     async def _check_again(self, account: Account, password: str) -> None:
         """The password of who is logged in: whoever found the session open does not know it."""
         with self._throttle.attempt(account.name, INSIDE):
-            await self._check(account, password)
+            await self._check(account, password, _inside(account))
 
-    async def _check(self, account: Account | None, password: str) -> None:
+    async def _check(self, account: Account | None, password: str, place: str | None) -> None:
         prepared = prepare_password(password)
         # A password that cannot be one costs the same work and gets the same answer.
-        right = await self._passwords.verify(account.id if account else None, prepared or b"")
+        right = await self._passwords.verify(account.id if account else None, prepared or b"", place)
         if not right or prepared is None:
             raise _wrong()
+
+
+def _inside(account: Account) -> str:
+    """The place of all sessions of an account that are logged in; no name or address has a blank."""
+    return f"{INSIDE} {account.name}"
 
 
 def _wrong() -> Refusal:

@@ -99,7 +99,7 @@ class Introduction:
     async def _take_name(self, value: str) -> Outcome:
         try:
             self._name = prepare_name(value)
-            offered = await self._accounts.offer(self._name, self._invitation)
+            offered = await self._accounts.offer(self._name, self._invitation, self._origin.network)
         except Refusal as refusal:
             return self._again(failed(refusal))
         self.prompt = NewPassword() if offered else Password()
@@ -136,7 +136,9 @@ class Introduction:
     async def _take_new_password(self, value: str, wanted: bool) -> Outcome:
         codes = self._accounts.new_recovery_codes() if wanted else []
         try:
-            account = await self._accounts.sign_up(self._name, value, codes, self._invitation)
+            account = await self._accounts.sign_up(
+                self._name, value, codes, self._invitation, self._origin.network
+            )
         except Refusal as refusal:
             return self._again(failed(refusal))
         self._invitation = None
@@ -149,7 +151,8 @@ class Introduction:
             # In the same way whether there is such an account or not.
             known = await self._accounts.exists(self._name)
             tell(Event.LOGIN_FAILED, self._origin, self._name if known else None, code=refusal.code.value)
-            await self._accounts.may_refuse(self._begun)
+        # Whoever is too fast, too, may have been looked up before that was found.
+        await self._accounts.may_refuse(self._begun)
         return self._again(failed(refusal))
 
     def _again(self, frame: Frame) -> list[Frame]:

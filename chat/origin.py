@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 #: Of an IPv6 address, so many bits name the customer; the rest is theirs to choose.
 IPV6_PREFIX = 64
+#: And so many, the site: it may have 65,536 networks, and is one neighbour all the same.
+IPV6_SITE = 48
 
 
 class Origin(NamedTuple):
@@ -47,3 +49,9 @@ def _origin(host: str) -> Origin:
 
 def _network(ip: ipaddress.IPv6Address) -> str:
     return str(ipaddress.IPv6Network((ip, IPV6_PREFIX), strict=False))
+
+
+def neighbourhood(network: str) -> str:
+    """What somebody has at the least who has this network: of IPv6 the site, else just that."""
+    address, slash, _ = network.partition(f"/{IPV6_PREFIX}")
+    return str(ipaddress.IPv6Network((address, IPV6_SITE), strict=False)) if slash else network

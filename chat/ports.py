@@ -133,16 +133,20 @@ class Grant(NamedTuple):
 class PasswordStore(Protocol):
     """Passwords, and the tokens that stand for them; what it keeps of either never leaves it."""
 
-    def set(self, account: int, password: bytes, codes: Sequence[bytes] | None = None) -> Awaitable[None]:
+    def set(
+        self, account: int, password: bytes, codes: Sequence[bytes] | None = None, place: str | None = None
+    ) -> Awaitable[None]:
         """Make this the account's password, and revoke all its tokens.
 
         @param codes: the digests of its recovery codes from now on; C{None}: those it has.
+        @param place: where that is asked for; see L{verify}.
         """
 
-    def verify(self, account: int | None, password: bytes) -> Awaitable[bool]:
+    def verify(self, account: int | None, password: bytes, place: str | None = None) -> Awaitable[bool]:
         """Whether this is the account's password; for no account, the same work for the answer no.
 
-        @raise chat.errors.Refusal: C{slow-down}, too many ask at once.
+        @param place: where that is asked; C{None}: that tells nothing of who asks.
+        @raise chat.errors.Refusal: C{slow-down}, too many ask at once, at all or from there.
         """
 
     def remove(self, account: int) -> Awaitable[None]:
@@ -154,9 +158,12 @@ class PasswordStore(Protocol):
         For no account, the same work for the answer no. Writes nothing.
         """
 
-    def recover(self, account: int, code: bytes, password: bytes) -> Awaitable[bool]:
+    def recover(
+        self, account: int, code: bytes, password: bytes, place: str | None = None
+    ) -> Awaitable[bool]:
         """Use up a recovery code: make this the account's password, and revoke all its tokens.
 
+        @param place: where that is asked for; see L{verify}.
         @return: False: it was not good any more, and nothing was changed.
         """
 
@@ -192,6 +199,9 @@ class Peer(Protocol):
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Say these frames."""
+
+    def keep(self, size: int) -> None:
+        """So many bytes are kept for it, which it is too busy to be told."""
 
     def close(self) -> None:
         """Hang up once everything said was sent."""

@@ -66,6 +66,7 @@ class ChatProtocol(Protocol):
         self._late = False  # the time for a login is over; the step under way is the last one
         self.paused = False
         self._unread = 0  # so many bytes were said since the client stopped reading
+        self._kept = 0  # so many the session keeps for it
 
     # --- from the transport ---
 
@@ -152,6 +153,11 @@ class ChatProtocol(Protocol):
                 self._unread += len(octets)
                 self._weigh()
 
+    def keep(self, size: int) -> None:
+        """See L{chat.ports.Peer.keep}."""
+        self._kept = size
+        self._weigh()
+
     def close(self) -> None:
         """See L{chat.ports.Peer.close}."""
         if not self._open:
@@ -226,7 +232,7 @@ class ChatProtocol(Protocol):
 
     def _weigh(self) -> None:
         """Tell how much lies here: what the client does not read, and what it does not complete."""
-        self._place.weigh(self._unread + self._translator.buffered, self.abort)
+        self._place.weigh(self._unread + self._kept + self._translator.buffered, self.abort)
 
     def _look_after(self) -> None:
         """See to what is left: a client that has said its last word, input that must wait in the network."""

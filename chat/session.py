@@ -73,8 +73,11 @@ BYTES_UNDER_WAY = 1024 * 1024
 ID_BYTES = 512
 #: How many messages are confirmed in one go; a frame that confirms more waits for each go.
 RECEIPTS_AT_ONCE = 1000
-#: How many delivery notices are kept for a client that does not read them.
-NOTICES_KEPT = 50_000
+#: What a delivery notice that a client is too busy for takes while it is kept, in bytes, and each id in it.
+NOTICE_BYTES = 400
+NOTICED_BYTES = 40
+#: A client for which more bytes of them would have to be kept is hung up.
+NOTICES_KEPT = 1024 * 1024
 
 
 class State(Enum):
@@ -133,6 +136,7 @@ class Session:
         "_feed",
         "_held",
         "_introduction",
+        "_kept",
         "_mailroom",
         "_notices",
         "_peer",
@@ -164,6 +168,7 @@ class Session:
         self._held = False  # a command is being answered; the frames behind it wait
         self._feed: Optional[Feed] = None
         self._notices: dict[str, list[int]] = {}  # deliveries the peer was too busy to be told of
+        self._kept = 0  # the bytes of these
         self._admission: Optional[Admission] = None
         self._tokens: tuple[int, ...] = ()  # the numbers of those shown and given in this login
         self.account: Optional[Account] = None
@@ -204,6 +209,8 @@ class Session:
         while self._notices and not self._peer.paused:
             time, ids = next(iter(self._notices.items()))
             del self._notices[time]
+            self._kept -= NOTICE_BYTES + NOTICED_BYTES * len(ids)
+            self._peer.keep(self._kept)
             self._peer.send([Delivered(ids=ids, time=time)])
         if self._feed is not None:
             self._feed.drained()
@@ -255,8 +262,14 @@ class Session:
         if not self._peer.paused:
             self._peer.send([frame])
             return
-        self._notices.setdefault(frame.time, []).extend(frame.ids)
-        if sum(map(len, self._notices.values())) > NOTICES_KEPT:
+        ids = self._notices.get(frame.time)
+        if ids is None:
+            ids = self._notices[frame.time] = []
+            self._kept += NOTICE_BYTES
+        ids.extend(frame.ids)
+        self._kept += NOTICED_BYTES * len(frame.ids)
+        self._peer.keep(self._kept)
+        if self._kept > NOTICES_KEPT:
             self.end(FatalError(Code.SLOW_DOWN, "This connection does not read what it is sent."))
 
     @_alone
@@ -592,7 +605,10 @@ class Session:
         if self._feed is not None:
             self._feed.stop()
             self._feed = None
-        self._notices.clear()
+        if self._notices:
+            self._notices.clear()
+            self._kept = 0
+            self._peer.keep(0)
 
     # --- answers, in order ---
 

@@ -7,12 +7,16 @@ at the very place from which somebody guesses.
 
 Who guesses one password from many places, or many from one, is slowed down by two more
 counts: one for each account and one for each place.  They do not concern those who are
-known: an account that was entered from a place before.  Nor does anything here stop a
-right token or a right recovery code, which nobody can guess, so no stranger locks an
-owner out.
+known: an account that was entered from a place before.  That of the account does not
+concern the first attempt at a place either, so that who comes from a new one is let in
+whatever others do elsewhere.  Nor does anything here stop a right token or a right
+recovery code, which nobody can guess, so no stranger locks an owner out.
 
 Names are counted whether they have an account or not.  Everything is in memory, with a
 bound: what gives way first is what would let a guesser try the least.
+
+Beside that, whoever may sign up is answered whether a name is free, and makes accounts, as
+often as a person would; that, too, is counted by the place.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from math import ceil
 from typing import Callable, Iterator, NamedTuple
 
 from chat.errors import Code, Refusal
+from chat.origin import neighbourhood
 
 #: In so many seconds one failure is forgotten, once the wait after the last one is over.
 FORGOTTEN = 600.0
@@ -33,6 +38,9 @@ MOST = 10_000
 PLACES = 8
 #: The place of a session that is logged in, and is asked for the password again.
 INSIDE = "inside"
+#: So many accounts may be made at one place at once; then one more each so many seconds.
+SIGN_UPS = 20
+SECONDS_EACH = 10.0
 
 #: What makes an attempt a failure; whatever else ends it tells nothing of what was guessed.
 WRONG = frozenset({Code.WRONG_PASSWORD, Code.WRONG_TOKEN, Code.WRONG_INVITE, Code.WRONG_RECOVERY})
@@ -57,6 +65,8 @@ class Rule(NamedTuple):
 PAIR = Rule(5, 300.0)
 ACCOUNT = Rule(20, 60.0)
 PLACE = Rule(50, 60.0)
+#: For an account as it is tried from a neighbourhood: nobody waits, it only tells whether that is new.
+NEAR = Rule(1, 0.0)
 
 
 class _Count:
@@ -105,6 +115,8 @@ class Throttle:
         self._clock = clock
         self._counts: dict[tuple[str, str], _Count] = {}
         self._known: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
+        # When each place may make so many accounts at once again.
+        self._sign_ups: dict[str, float] = {}
 
     @contextmanager
     def attempt(self, name: str, network: str | None) -> Iterator[None]:
@@ -140,6 +152,42 @@ class Throttle:
         if self._clock is not None:
             self._count(name, network)
 
+    def naming(self, network: str | None) -> Callable[[], None]:
+        """An invited stranger asks whether a name is free. To be called if it is.
+
+        One that is not counts as something wrong, for to know that is worth as much as a guess.
+
+        @raise Refusal: C{slow-down}, whatever the name is.
+        """
+        counts = [] if self._clock is None else self._count("", network)
+
+        def is_free() -> None:
+            for each in counts:
+                each.take_back()
+
+        return is_free
+
+    def signs_up(self, network: str | None) -> None:
+        """Somebody makes an account.
+
+        @raise Refusal: C{slow-down}, there were too many lately.
+        """
+        if self._clock is None or network is None:
+            return
+        now = self._clock()
+        full = max(now, self._sign_ups.get(network, now)) + SECONDS_EACH
+        wait = ceil(full - now - SIGN_UPS * SECONDS_EACH)
+        if wait > 0:
+            raise Refusal(
+                Code.SLOW_DOWN,
+                f"Too many accounts were made from there. Make the next one in {wait} seconds.",
+                seconds=wait,
+            )
+        if len(self._sign_ups) >= MOST:
+            for each in nsmallest(MOST // 4, self._sign_ups, key=self._sign_ups.__getitem__):
+                del self._sign_ups[each]
+        self._sign_ups[network] = full
+
     def entered(self, name: str, network: str | None) -> None:
         """Somebody was let in: the account is known there from now on."""
         if self._clock is None or network is None or network == INSIDE:
@@ -158,6 +206,10 @@ class Throttle:
         assert self._clock is not None
         now = self._clock()
         rules = self._rules(name, network)
+        account = self._counts.get((name, ""))
+        if account is not None and account.free_again > now and not self._failed_near(rules, now):
+            # It neither waits for what was tried elsewhere, nor makes that wait longer.
+            rules.pop((name, ""), None)
         counts = [self._counts[key] for key in rules if key in self._counts]
         wait = max((each.free_again - now for each in counts), default=0.0)
         if wait > 0:
@@ -176,7 +228,12 @@ class Throttle:
         pair = {(name, network or _HERE): PAIR}
         if network is None or network == INSIDE or network in self._known.get(name, ()):
             return pair
-        return {**pair, (name, ""): ACCOUNT, ("", network): PLACE}
+        return {(name, neighbourhood(network)): NEAR, **pair, (name, ""): ACCOUNT, ("", network): PLACE}
+
+    def _failed_near(self, rules: dict[tuple[str, str], Rule], now: float) -> bool:
+        """Whether this account was tried there, or in the neighbourhood, in vain lately."""
+        first = next(iter(rules))  # the widest that is around the pair
+        return first in self._counts and self._counts[first].at(now) > 0
 
     def _make_room(self, now: float) -> None:
         """Forget a quarter of the counts: the lowest, and of those the oldest."""

@@ -84,9 +84,10 @@ class ListTests(BlocksCase):
         self.assertEqual(gone.code, Code.ACCOUNT_GONE)
 
     def test_deleted_accounts_leave_nothing_behind(self) -> None:
-        """Their list goes with them."""
+        """Their list goes with them, and so do they from others' lists."""
         self.block(self.alice, "bob")
         self.block(self.bob, "mallory")
+        self.block(self.bob, "alice")
         self.world.delete(self.alice)
         self.assertEqual(
             self.world.sql("SELECT account, blocked FROM users.blocks"), [(self.bob.id, self.mallory.id)]

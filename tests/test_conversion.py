@@ -100,11 +100,47 @@ class ConversionTests(ConversionCase):
         world.result(world.store.passwords.set(ALICE, b"another one"))
         world.kill(self.keys / "killed")
         self.path = self.keys / "killed"
-        self.assertTrue((self.path / "passwords.db-wal").exists())
-        self.assertEqual(self.call("encrypt-passwords")[0], 0)
-        self.assertFalse((self.path / "passwords.db-wal").exists())
+        self.assertOverwrites(self.path / "passwords.db-wal")
         world = self.world(self.path)
         self.assertTrue(world.result(world.store.passwords.verify(ALICE, b"another one")))
+
+    def test_crashedBefore(self) -> None:
+        """The same of the log of a change that was not finished, begun in the file or not."""
+        log = Path(f"{self.file}-journal")
+        for begun in (bytes(12), bytes.fromhex("d9d505f920a163d7ffffffff")):
+            with closing(PLAIN.connect(self.file)) as connection:
+                connection.execute("PRAGMA journal_mode = DELETE")
+                connection.execute("BEGIN")
+                connection.execute("UPDATE passwords SET hash = 'lost'")
+                content = log.read_bytes()
+            log.write_bytes(begun + content[len(begun) :])
+            self.assertOverwrites(log)
+            self.assertHolds(self.opener)
+            self.call("decrypt-passwords")
+
+    def assertOverwrites(self, log: Path) -> None:
+        """The passwords are encrypted, and nothing is left of those in the file's log."""
+        with open(log, "rb") as opened:
+            content = opened.read()
+            self.assertIn(b"$2b$", content)
+            self.assertEqual(self.call("encrypt-passwords")[0], 0)
+            self.assertFalse(log.exists())
+            opened.seek(0)
+            self.assertEqual(opened.read(), bytes(len(content)))
+
+    def test_logWithAnotherName(self) -> None:
+        """A log that cannot be overwritten is told of like the file itself."""
+        world = World(self.path)
+        world.result(world.store.passwords.set(ALICE, b"another one"))
+        world.kill(self.keys / "killed")
+        self.path = self.keys / "killed"
+        kept = self.keys / "kept-wal"
+        os.link(self.path / "passwords.db-wal", kept)
+        content = kept.read_bytes()
+        status, out, _ = self.call("encrypt-passwords")
+        self.assertEqual(status, 0)
+        self.assertIn("could not be overwritten: it may have another name", out)
+        self.assertEqual(kept.read_bytes(), content)
 
     def test_overwritten(self) -> None:
         """The bytes of the old file are gone from where they were, unless it has another name."""

@@ -245,7 +245,7 @@ class PasswdTests(CommandCase):
             status, out, err = self.passwd("Alice", typed=ANOTHER + end)
             self.assertEqual(
                 (status, out, err),
-                (0, "the password of 'alice' is changed, and its tokens are revoked\n", ""),
+                (0, "the password of 'alice' is changed; its tokens and recovery codes are void\n", ""),
             )
             self.assertEqual((self.works(PASSWORD), self.works(ANOTHER)), (False, True))
         self.assertEqual(self.refusal(accounts.resume("alice", token)), Code.WRONG_TOKEN)
@@ -348,5 +348,5 @@ class EncryptedTests(EncryptedCase):
         self.assertEqual(status, 2)
         self.assertIn("--password-key", err)
         status, out, _ = called("passwd", *where, "--password-key", str(self.key))
-        self.assertEqual((status, out.split()[-1]), (0, "revoked"))
+        self.assertEqual((status, out.split()[-1]), (0, "void"))
         world.result(world.accounts.log_in("alice", ANOTHER))

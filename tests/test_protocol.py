@@ -15,7 +15,7 @@ from chat import protocol
 from chat.feed import Feed
 from chat.messages import Ping
 from chat.protocol import INPUT_BYTES, LINGER
-from chat.session import Session
+from chat.session import NOTICE_BYTES, NOTICED_BYTES, Session
 from chat.store.messages import PAGE_BYTES
 from chat.wire.translator import FRAMES_AT_ONCE, REFUSALS_AT_ONCE
 from tests.network import Client, NetworkTestCase, Wire, keywords, password
@@ -484,6 +484,10 @@ class BackPressureTests(NetworkTestCase):
         self.assertTrue(self.alice.protocol.paused)
         self.bob.received(first)
         self.network.settle()
+        protocol = self.alice.protocol
+        weight = protocol._place.weight
+        protocol.keep(10**6 + NOTICE_BYTES + NOTICED_BYTES)
+        self.assertEqual(protocol._place.weight, weight + 10**6)
         self.bob.received(second)
         self.network.settle()
         self.network.clock.advance(1)

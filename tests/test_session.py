@@ -59,7 +59,16 @@ from chat.messages import (
     keyword,
 )
 from chat.origin import LOCAL
-from chat.session import BYTES_UNDER_WAY, ID_BYTES, NOTICES_KEPT, SENDS_UNDER_WAY, Session, State
+from chat.session import (
+    BYTES_UNDER_WAY,
+    ID_BYTES,
+    NOTICE_BYTES,
+    NOTICED_BYTES,
+    NOTICES_KEPT,
+    SENDS_UNDER_WAY,
+    Session,
+    State,
+)
 from tests.network import SERVER, Network, password
 
 #: A prompt of the login, or a state.
@@ -76,6 +85,7 @@ class Connection:
         self.paused = False
         self.frames: list[Frame] = []
         self.closed = False
+        self.kept = 0
         self.failures: list[Failure] = []
         self.when_resumed: Callable[[], None] = lambda: None
 
@@ -83,6 +93,10 @@ class Connection:
         """See L{chat.ports.Peer.send}."""
         if not self.closed:
             self.frames += frames
+
+    def keep(self, size: int) -> None:
+        """See L{chat.ports.Peer.keep}."""
+        self.kept = size
 
     def close(self) -> None:
         """See L{chat.ports.Peer.close}."""
@@ -464,7 +478,7 @@ class LoginTests(SessionTestCase):
     def test_slowDown(self) -> None:
         """When too many log in at once, the session says when to come back."""
 
-        async def offer(name: str, invitation: bytes | None) -> bool:
+        async def offer(name: str, invitation: bytes | None, network: str | None) -> bool:
             raise Refusal(Code.SLOW_DOWN, "Too many.", seconds=7)
 
         self.patch(self.network.accounts, "offer", offer)
@@ -797,6 +811,7 @@ class NoticeTests(SessionTestCase):
         session.notify(Delivered(ids=[3], time=later))
         session.drained()
         self.assertEqual(connection.frames, [])
+        self.assertEqual(connection.kept, 2 * NOTICE_BYTES + 3 * NOTICED_BYTES)
         connection.paused = False
         send = connection.send
 
@@ -810,6 +825,7 @@ class NoticeTests(SessionTestCase):
         connection.paused = False
         session.drained()
         self.assertEqual(connection.frames[1:], [Delivered(ids=[3], time=later)])
+        self.assertEqual(connection.kept, 0)
         connection.paused = False
         session.drained()
         self.assertEqual(len(connection.frames), 2)
@@ -818,8 +834,10 @@ class NoticeTests(SessionTestCase):
         """One that never reads is hung up when there is too much to keep."""
         session, connection = self.user()
         connection.paused = True
-        session.notify(Delivered(ids=list(range(NOTICES_KEPT)), time=TIME))
+        most = (NOTICES_KEPT - NOTICE_BYTES) // NOTICED_BYTES
+        session.notify(Delivered(ids=list(range(most)), time=TIME))
         self.assertFalse(connection.closed)
+        self.assertEqual(connection.kept, NOTICE_BYTES + most * NOTICED_BYTES)
         session.notify(Delivered(ids=[1], time=TIME))
         self.assertEqual(connection.heard(), "fatal slow-down")
         self.assertTrue(connection.closed)

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from chat.accounts import Accounts, Admission, Registration
+from chat.accounts import Accounts, Admission, Recovering, Registration
 from chat.admin.audit import audit
 from chat.codes import INVITATION_GROUPS, RECOVERY_CODES, RECOVERY_GROUPS, digest, new_code
 from chat.errors import Code, FatalError, Refusal
@@ -22,7 +22,8 @@ from chat.messages import Created, Failed, Frame, Login, NewPassword, Password, 
 from chat.origin import LOCAL, Origin
 from chat.store import invitations, passwords, recoveries
 from chat.store.layout import path
-from chat.throttle import PAIR, Throttle
+from chat.store.passwords import MOST_FROM_ONE_PLACE
+from chat.throttle import PAIR, PLACE, Throttle
 from tests.test_audit import names
 from tests.world import PASSWORD, World, at_once, open_world
 
@@ -222,6 +223,22 @@ class InvitationTests(StrangersCase):
             self.assertEqual(talk.kinds(("username", name), ("password", PASSWORD))[1], "Created")
         self.assertEqual(talk.kinds(("invite", code)), ["wrong-invite", "Username"])
 
+    def test_probing(self) -> None:
+        """An invitation that is not used up does not tell of name after name whether it is free."""
+        self.world.sign_up("alice", "bob-with-a-long-name")
+        code = self.invite()
+        answers = []
+        for number in range(PLACE.free + 2):
+            talk = self.stranger(Origin(HERE, HERE))
+            asked = ("alice", "bob-with-a-1ong-name", "x\u0430")[number % 3]  # taken, looks so, mixes scripts
+            answers.append(talk.kinds(("invite", code), ("username", asked))[1])
+        self.assertEqual(set(answers[:3]), {"Password", "name-confusable"})
+        self.assertEqual(answers.count("slow-down"), 2)
+        talk = self.stranger(Origin(HERE, HERE))
+        self.assertEqual(talk.kinds(("invite", code), ("username", "carol"))[1:], ["slow-down", "Username"])
+        talk = self.stranger(Origin(THERE, THERE))
+        self.assertEqual(talk.kinds(("invite", code), ("username", "carol"))[1:], ["NewPassword"])
+
     def test_notAfterLogin(self) -> None:
         """Who shows an invitation and logs in is asked for a password like anybody after logging out."""
         self.world.sign_up("alice")
@@ -268,6 +285,17 @@ class OpenTests(StrangersCase):
             kinds = talk.kinds(("username", f"name{number}"), ("password", PASSWORD))
             self.assertEqual(kinds, ["NewPassword", "Created", "Username"])
         self.assertEqual(self.uses(), [1])
+
+    def test_manyFromOnePlace(self) -> None:
+        """Who makes account after account is slowed down by the place, and hashes nothing meanwhile."""
+        for network, refused in ((HERE, 1), (THERE, 0), (None, 0)):
+            said = []
+            for number in range(21 if network == HERE else 2):
+                talk = self.stranger(Origin("", network))
+                name = f"name{number}-{network or ''}".replace(".", "-")
+                said += talk.kinds(("username", name), ("password", PASSWORD))
+            self.assertEqual(said.count("slow-down"), refused)
+        self.assertEqual(len(self.world.sql("SELECT * FROM users.accounts")), 24)
 
 
 class ClosedTests(StrangersCase):
@@ -482,6 +510,15 @@ class OperatorTests(StrangersCase):
         again = self.world.result(self.accounts.change_password(Account(1, "alice"), ANOTHER, PASSWORD))
         self.world.result(self.accounts.issue(again))
 
+    def test_resetCodes(self) -> None:
+        """Nor are the recovery codes good any more: who knows one had the password, perhaps."""
+        (alice,) = self.world.sign_up("alice")
+        (code, *_) = self.world.result(self.accounts.renew_recovery_codes(alice, PASSWORD))
+        self.world.result(self.accounts.recovering("alice", code))
+        self.reset(self.world.now())
+        self.assertRefused(Code.WRONG_RECOVERY, self.accounts.recovering, "alice", code)
+        self.assertEqual(self.world.sql("SELECT * FROM passwords.recoveries"), [])
+
     def test_codes(self) -> None:
         """A code of the operator's ends."""
         (alice,) = self.world.sign_up("alice")
@@ -604,6 +641,41 @@ class GuessingTests(StrangersCase):
         self.patch(self.world.store.passwords, "_busy", 0)
         self.world.result(self.accounts.log_in("alice", PASSWORD, HERE))
 
+    def test_oneHashesMuch(self) -> None:
+        """One place, or one account, that has passwords checked all the time keeps nobody else out."""
+        alice = Account(1, "alice")
+        self.hold = True
+        for number in range(MOST_FROM_ONE_PLACE):
+            self.world.start(self.accounts.log_in(f"name{number}", ANOTHER, HERE)).addErrback(lambda _: None)
+            self.world.start(self.accounts.sign_up(f"other{number}", ANOTHER, network=THERE))
+        self.world.settle()
+        self.assertEqual(len(self.held), 2 * MOST_FROM_ONE_PLACE)
+        self.assertIn("at once", self.guess("alice", HERE).reason)
+        self.assertRefused(Code.SLOW_DOWN, self.accounts.sign_up, "carol", PASSWORD, (), None, THERE)
+        recovering = Recovering(alice, b"", THERE)
+        self.assertRefused(Code.SLOW_DOWN, self.accounts.recover, recovering, ANOTHER)
+        elsewhere = self.world.start(self.accounts.log_in("alice", PASSWORD, "203.0.113.1"))
+        self.world.settle()
+        self.hold = False
+        while self.held:
+            self.release()
+        self.assertEqual(self.successResultOf(elsewhere).account, alice)
+
+    def test_oneAccountHashesMuch(self) -> None:
+        """So do all the sessions of one account."""
+        alice = Account(1, "alice")
+        self.accounts._throttle = Throttle(None)
+        self.hold = True
+        self.world.start(self.accounts.change_password(alice, PASSWORD, ANOTHER))
+        for _ in range(MOST_FROM_ONE_PLACE - 1):
+            self.world.start(self.accounts.renew_recovery_codes(alice, PASSWORD))
+        self.world.settle()
+        for _ in ("the old password is checked", "the new one is hashed"):
+            self.assertRefused(Code.SLOW_DOWN, self.accounts.change_password, alice, PASSWORD, ANOTHER)
+            self.release()
+        while self.held:
+            self.release()
+
     def test_origin(self) -> None:
         """The place that counts is the network of the connection."""
         for _ in range(PAIR.free):
@@ -656,6 +728,12 @@ class EvenTests(StrangersCase):
             for field in ("token", "recovery", "invite"):
                 self.assertEqual(self.refused_after(name, field, 0), 0.1)
                 self.world.clock.advance(600)
+
+    def test_slowDown(self) -> None:
+        """Who is told to slow down is told so at an even moment, too: the name was looked up before."""
+        for field in ("token", "recovery"):
+            for _ in range(10):
+                self.assertEqual(self.refused_after("alice", field, 0), 0.1)
 
     def test_open(self) -> None:
         """Where everybody can sign up, names are no secret, and nobody waits."""

@@ -152,10 +152,37 @@ class OwnerTests(ThrottleCase):
         places = (f"203.0.113.{number}" for number in range(256))
         for place in places:
             self.guess(network=place)
-        self.assertEqual(self.guess(network=THERE), 1)
+        self.assertEqual([self.guess(network=THERE), self.guess(network=THERE)], [0, 1])
         self.assertEqual(self.enter(), 0)
         self.guesses(30, network=THERE)
         self.assertLessEqual(self.guess(network="203.0.113.99"), ACCOUNT.longest)
+
+    def test_newPlace(self) -> None:
+        """However many guess, the first attempt from a place is let pass: it may be the owner's."""
+        for number in range(ACCOUNT.free + 20):
+            self.guess(network=f"203.0.113.{number}")
+        self.assertEqual(self.guess(network="203.0.113.1"), 1)
+        self.assertEqual(self.enter(network=THERE), 0)
+        self.assertEqual(self.enter(network=THERE), 0)
+
+    def test_newPlaceOnce(self) -> None:
+        """That is one guess for each place, until it is forgotten; and those of the place still count."""
+        for number in range(ACCOUNT.free + 20):
+            self.guess(network=f"203.0.113.{number}")
+        self.now += ACCOUNT.longest
+        self.assertEqual([self.guess(network=THERE), self.guess(network=HERE)], [0, 0])
+        self.assertEqual([self.guess(network=THERE), self.guess(network=HERE)], [2, 2])
+        for number in range(PLACE.free):
+            self.guess(f"name{number}", "192.0.2.3")
+        self.assertEqual(self.enter(network="192.0.2.3"), 1)
+
+    def test_newPlacesOfOne(self) -> None:
+        """Of the 65,536 networks that one site may have in IPv6 not each is a place that is new."""
+        for number in range(ACCOUNT.free + 20):
+            self.guess(network=f"203.0.113.{number}")
+        tried = [not self.guess(network=f"2001:db8:1:{number:x}::/64") for number in range(50)]
+        self.assertEqual(sum(tried), 1)
+        self.assertEqual(self.guess(network="2001:db8:2:1::/64"), 0)
 
     def test_oneGuesserOfManyNames(self) -> None:
         """Who tries many names from one place waits; but not those who were let in from there before."""
@@ -216,6 +243,81 @@ class OwnerTests(ThrottleCase):
         self.assertEqual((refusal.code, refusal.seconds), (Code.SLOW_DOWN, 1))
         self.throttle.failed("", THERE)
         self.throttle.failed("", None)
+
+
+class NamesTests(ThrottleCase):
+    """Whoever may sign up learns which names are free, but not of many."""
+
+    def ask(self, free: bool, network: str | None = HERE) -> int:
+        """Ask for a name; the seconds to wait, if it is not answered yet, else 0."""
+        try:
+            is_free = self.throttle.naming(network)
+            if free:
+                is_free()
+        except Refusal as refusal:
+            assert refusal.seconds is not None
+            return refusal.seconds
+        return 0
+
+    def test_taken(self) -> None:
+        """Names that are not free count; then every name waits, for otherwise the wait would tell."""
+        self.assertEqual([self.ask(False) for _ in range(PLACE.free)], [0] * PLACE.free)
+        self.assertEqual([self.ask(False), self.ask(True)], [1, 1])
+        self.assertEqual(self.ask(False, THERE), 0)
+        self.now += 1
+        self.assertEqual([self.ask(True), self.ask(False)], [0, 1])
+        self.now += 1
+        self.assertEqual([self.ask(False), self.ask(True)], [0, 2])
+
+    def test_free(self) -> None:
+        """Those that are free do not, however many are asked for."""
+        self.assertEqual([self.ask(True) for _ in range(3 * PLACE.free)], [0] * 3 * PLACE.free)
+
+    def test_off(self) -> None:
+        """Without a clock everybody may ask."""
+        self.throttle = Throttle(None)
+        self.assertEqual([self.ask(each) for each in (False, True)] * 100, [0] * 200)
+
+
+class SignUpTests(ThrottleCase):
+    """Nobody makes accounts by the thousand."""
+
+    def sign_up(self, network: str | None = HERE) -> int:
+        """Make an account; the seconds to wait, if that may not be done yet, else 0."""
+        try:
+            self.throttle.signs_up(network)
+        except Refusal as refusal:
+            assert refusal.seconds is not None
+            self.assertIn(f"{refusal.seconds} seconds", refusal.reason)
+            return refusal.seconds
+        return 0
+
+    def test_bucket(self) -> None:
+        """From one place so many at once, then one each few seconds; the seconds told are exact."""
+        self.assertEqual([self.sign_up() for _ in range(20)], [0] * 20)
+        self.assertEqual([self.sign_up(), self.sign_up(), self.sign_up(THERE)], [10, 10, 0])
+        self.now += 9.5
+        self.assertEqual(self.sign_up(), 1)
+        self.now += 1
+        self.assertEqual([self.sign_up(), self.sign_up()], [0, 10])
+        self.now += 1000
+        self.assertEqual([self.sign_up() for _ in range(21)], [0] * 20 + [10])
+
+    def test_exempt(self) -> None:
+        """Programs on the server's machine, whose address tells nothing, make as many as they like."""
+        self.assertEqual({self.sign_up(None) for _ in range(500)}, {0})
+        self.throttle = Throttle(None)
+        self.assertEqual({self.sign_up() for _ in range(500)}, {0})
+
+    def test_bounded(self) -> None:
+        """So many places are remembered; those give way that may do the most again."""
+        self.patch(throttle, "MOST", FEW)
+        for _ in range(20):
+            self.sign_up()
+        for number in range(2 * FEW):
+            self.sign_up(f"2001:db8:{number:x}::/64")
+            self.assertLessEqual(len(self.throttle._sign_ups), FEW)
+        self.assertEqual(self.sign_up(), 10)
 
 
 class BoundTests(ThrottleCase):

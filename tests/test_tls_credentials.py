@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from chat.errors import StartError
-from chat.tls import fingerprint
+from chat.tls import credentials, fingerprint
 from chat.tls.certificate import Pair
 from chat.tls.credentials import LOOK, Credentials
 from tests.daemon import trusting
@@ -25,6 +25,11 @@ from tests.network import START, Network
 from tests.tls import TLSClient, given, signed, write
 
 PROTOCOLS = (b"chat/json",)
+
+
+def broken(*arguments: object) -> None:
+    """What nobody has foreseen."""
+    raise ZeroDivisionError
 
 
 class CredentialsTestCase(SynchronousTestCase):
@@ -134,6 +139,31 @@ class ReloadTests(CredentialsTestCase):
         _, (error,) = self.logged(self.clock.advance, LOOK)
         self.assertIn("is not there", error)
         self.assertEqual(self.logged(self.clock.advance, LOOK), ([], []))
+
+    def test_unforeseen(self) -> None:
+        """Whatever goes wrong in looking or loading is logged, the old one stays, and the next look comes."""
+        for place in ("load", "context", "exposed"):
+            self.renew()
+            self.touch(len(place))
+            before = vars(self.shown).copy()
+            patch = self.patch(credentials, place, broken)
+            self.clock.advance(LOOK)
+            patch.restore()
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+            for name in ("_context", "fingerprint", "words", "expires"):
+                self.assertIs(getattr(self.shown, name), before[name])
+            self.renew()
+            self.touch(2 * len(place))
+            self.clock.advance(LOOK)
+            self.assertNotEqual(self.shown.fingerprint, before["fingerprint"])
+        patch = self.patch(Pair, "stamp", broken)
+        self.clock.pump([LOOK] * 2)
+        patch.restore()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        before = vars(self.shown).copy()
+        self.renew()
+        self.clock.advance(LOOK)
+        self.assertNotEqual(self.shown.fingerprint, before["fingerprint"])
 
     def test_stopped(self) -> None:
         """Once the server stops nobody looks any more, however often it is told."""

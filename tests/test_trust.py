@@ -315,9 +315,70 @@ class TrustTests(SynchronousTestCase):
             self.assertRaises(ChangedServer, self.decide, trust, OTHER)
 
     def test_named_and_vouched_for(self) -> None:
-        """A certificate that was named and that an authority vouches for may be renewed later."""
-        self.decide(Trust(self.known, expected=fingerprint(ONE), learn=True), ONE, ())
-        self.assertEqual(self.known.marks("a.example:5311"), [AUTHORITIES])
+        """Who has named one certificate gets no other one after a reconnection, whoever vouches for it."""
+        for name in (fingerprint(ONE), words(ONE)):
+            for before in (fingerprint(OTHER), AUTHORITIES):
+                self.known.replace("a.example:5311", before)
+                trust = Trust(self.known, expected=name, learn=True)
+                self.decide(trust, ONE, ())
+                self.assertEqual(self.known.marks("a.example:5311"), [fingerprint(ONE)])
+                self.assertRaises(ChangedServer, self.decide, trust, OTHER, ())
+                self.decide(trust, ONE, ())
+
+    def test_named_for_the_run(self) -> None:
+        """That holds as long as the program runs, whatever the file says meanwhile."""
+        trust = Trust(self.known, expected=fingerprint(ONE), learn=True)
+        self.decide(trust, ONE, ())
+        self.known.replace("a.example:5311", AUTHORITIES)
+        self.assertRaises(ChangedServer, self.decide, trust, OTHER, ())
+
+    def invited(self, name: str = fingerprint(ONE)) -> Trust:
+        """What is trusted on an invitation with this pin."""
+        return Trust(self.known, expected=name, replace=False, learn=True)
+
+    def test_invited_against_what_is_known(self) -> None:
+        """An invitation does not take the place of what is known: anybody may have written it."""
+        for mark, doubts in ((fingerprint(OTHER), DOUBTS), (fingerprint(OTHER), ()), (AUTHORITIES, DOUBTS)):
+            self.known.replace("a.example:5311", mark)
+            trust = self.invited()
+            for _ in range(2):
+                error = self.assertRaises(ChangedServer, self.decide, trust, ONE, doubts)
+                self.assertEqual(self.known.marks("a.example:5311"), [mark])
+            for part in (
+                "vouches for" if mark is AUTHORITIES else mark,
+                fingerprint(ONE),
+                words(ONE),
+                "Nothing was sent",
+                "An invitation names the new one, which proves nothing",
+                f"chat trust a.example:5311 {fingerprint(ONE)}",
+            ):
+                self.assertIn(part, str(error))
+            self.known.replace("a.example:5311", fingerprint(ONE))  # as that command does
+            self.decide(trust, ONE, doubts)
+
+    def test_invited_with_what_is_known(self) -> None:
+        """One that fits what is known leaves that as it is, and binds as long as the program runs."""
+        for mark, doubts in ((fingerprint(ONE), DOUBTS), (fingerprint(ONE), ()), (AUTHORITIES, ())):
+            self.known.replace("a.example:5311", mark)
+            trust = self.invited()
+            self.decide(trust, ONE, doubts)
+            self.assertEqual(self.known.marks("a.example:5311"), [mark])
+            self.assertRaises(ChangedServer, self.decide, trust, OTHER, ())
+
+    def test_invited_to_the_unknown(self) -> None:
+        """The pin of an invitation is what is known of a server from then on, if nothing was."""
+        for doubts in (DOUBTS, ()):
+            self.known.remove("a.example:5311")
+            trust = self.invited()
+            self.assertRaises(WrongServer, self.decide, trust, OTHER, ())
+            self.decide(trust, ONE, doubts)
+            self.assertEqual(self.known.marks("a.example:5311"), [fingerprint(ONE)])
+
+    def test_invited_with_a_damaged_file(self) -> None:
+        """Where nobody can tell whether the server is known, an invitation does not help."""
+        self.known.path.parent.mkdir(parents=True)
+        self.known.path.write_text("a.example:5311 SHA256:00\n")
+        self.assertRaises(KnownServersError, self.decide, self.invited(), ONE)
 
     def test_program(self) -> None:
         """A program's own trust writes nothing, but remembers as long as it runs."""
@@ -969,6 +1030,17 @@ class MeetingTests(SecureCase, LineTests):
         self.assertIn(fingerprint(der(SECOND)), self.complaints[0])
         self.assertEqual((self.server.heard, list(self.known)), ([], []))
 
+    def test_invited_by_somebody_else(self) -> None:
+        """A server that is known by another certificate is refused before it learns the code or a name."""
+        self.server.invites = {"7q2m"}
+        self.known.learn("a.example:5311", fingerprint(der(SECOND)))
+        pin = {"expected": fingerprint(der(FIRST)), "replace": False}
+        ended = self.meet(trusting=pin, invite="7q2m", sign_up=True)
+        self.assertEqual(self.successResultOf(ended), 1)
+        self.assertIn(f"chat trust a.example:5311 {fingerprint(der(FIRST))}", self.complaints[0])
+        self.assertEqual(self.server.heard, [])
+        self.assertEqual(self.known.marks("a.example:5311"), [fingerprint(der(SECOND))])
+
     def test_invitation_used_up(self) -> None:
         """A code that is not good ends the program: another name would not make it better."""
         self.server.invites = set()
@@ -1203,6 +1275,10 @@ class WholeTests(SynchronousTestCase):
         status, said = self.chat(*send, typed="hello")
         self.assertEqual(status, 1, said)
         for part in ("HAS CHANGED", before, after, f"chat trust {self.address} {after}"):
+            self.assertIn(part, said)
+        status, said = self.chat("join", self.invitation(), *self.daemon.user("bob"))
+        self.assertEqual(status, 1, said)
+        for part in ("An invitation names", before, after, f"chat trust {self.address} {after}"):
             self.assertIn(part, said)
         self.assertEqual(self.chat("trust", self.address, *words(self.shown()).split())[0], 0)
         self.assertEqual(self.chat(*send, typed="hello"), (0, ""))

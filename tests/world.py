@@ -356,6 +356,9 @@ class Onlooker:
             assert isinstance(frame, Message)
             self.shown.append(frame)
 
+    def keep(self, size: int) -> None:
+        """Nothing is kept."""
+
     def close(self) -> None:
         """Nothing to close."""
 

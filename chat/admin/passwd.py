@@ -23,9 +23,10 @@ SUMMARY = "give an account a new password, or its owner a code to choose one"
 RECORDED = True
 DESCRIPTION = """\
 Asks for a new password on the terminal, or reads it as one line from standard
-input, and makes it that of the account. Its tokens are revoked; its recovery
-codes stay. Sessions that are logged in go on, but are given no tokens until they
-log in again; restarting the server ends them.
+input, and makes it that of the account. Its tokens are revoked, and its recovery
+codes are not good any more: its owner gets new ones with /recovery. Sessions that
+are logged in go on, but are given no tokens until they log in again; restarting
+the server ends them.
 
 With --code nothing is changed: it prints a code with which the owner can choose a
 new password, once (in the client: chat recover; at the text door: /recover NAME),
@@ -70,7 +71,7 @@ def run(arguments: Namespace) -> int:
         print(code)
         print(f"chatctl: a recovery code for {name!a}, good once until {rfc3339(expires)}", file=sys.stderr)
     else:
-        print(f"the password of {name!a} is changed, and its tokens are revoked")
+        print(f"the password of {name!a} is changed; its tokens and recovery codes are void")
     return CLEAN
 
 

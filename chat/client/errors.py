@@ -167,7 +167,13 @@ class ChangedServer(Untrusted):
     @ivar known: what it should have shown: fingerprints, or C{authorities}.
     """
 
-    def __init__(self, address: str, fingerprint: str, words: str, known: Sequence[str]) -> None:
+    def __init__(
+        self, address: str, fingerprint: str, words: str, known: Sequence[str], invited: bool = False
+    ) -> None:
+        """
+        @param invited: it is the certificate that an invitation names.
+        """
+        proof = "An invitation names the new one, which proves nothing: anybody may have written it.\n"
         expected = "; ".join("one that an authority vouches for" if k == "authorities" else k for k in known)
         super().__init__(
             address,
@@ -176,6 +182,7 @@ class ChangedServer(Untrusted):
             f"THE CERTIFICATE OF {address} HAS CHANGED.\n"
             f"  It was: {expected}\n"
             f"{_shown('It is now', fingerprint, words)}\n"
+            f"{proof if invited else ''}"
             "Either somebody is between you and the server, who would read your password and your\n"
             "messages; or the server was given a new certificate. Nothing was sent. Ask whoever runs\n"
             "the server for its fingerprint. If it is the new one, accept it with:\n"
@@ -195,8 +202,8 @@ class WrongServer(Untrusted):
             f"The server at {address} is not the one it should be.\n"
             f"  Expected: {expected}\n"
             f"{_shown('It shows', fingerprint, words)}\n"
-            "Either somebody is between you and the server, or it was given a new certificate.\n"
-            "Nothing was sent. Ask whoever runs the server for its fingerprint.",
+            "Either somebody is between you and the server, or it was given a new certificate, or you\n"
+            "were told a wrong one. Nothing was sent. Ask whoever runs the server for its fingerprint.",
         )
         self.expected = expected
 

@@ -69,7 +69,8 @@ Makes an account on a server that you were invited to, and goes on there. Paste 
 line that you were sent, with the quotes; without it, it is asked, and then nobody on this
 machine can read the code among the arguments of its programs.
 
-The line names the server's certificate, so that nobody in between can take its place.
+The line names the server's certificate, so that nobody in between can take its place. A server
+that is known by another one already is refused: anybody may have written the line.
 """
 
 _RECOVER = """\
@@ -169,7 +170,9 @@ def _add_plain(parser: Parser) -> None:
     parser.add_argument("--plain", action="store_true", help="no line editor, also on a terminal")
 
 
-def _converse(parser: Parser, options: Any, server: str | None, **more: Any) -> int:
+def _converse(
+    parser: Parser, options: Any, server: str | None, invite: str | None = None, **more: Any
+) -> int:
     """Be the line client."""
     codec = Codec(options.codec)
     address = given.address(parser, server, codec, tuple(_COMMANDS))
@@ -184,7 +187,7 @@ def _converse(parser: Parser, options: Any, server: str | None, **more: Any) -> 
     from chat.client.line import LineClient
 
     try:
-        endpoint, trust = given.way_to(parser, reactor, options, address)
+        endpoint, trust = given.way_to(parser, reactor, options, address, invited=invite is not None)
     except Distrust as error:
         complain(str(error))
         return _REFUSED
@@ -205,6 +208,7 @@ def _converse(parser: Parser, options: Any, server: str | None, **more: Any) -> 
         password=password,
         trust=trust,
         complain=complain,
+        invite=invite,
         **more,
     )
     return run(reactor, client.run)

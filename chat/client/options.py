@@ -127,11 +127,14 @@ def address(parser: Parser, server: str | None, codec: Codec, commands: Sequence
     return DEFAULT_SERVERS[codec] if server is None else server
 
 
-def way_to(parser: Parser, reactor: Any, options: argparse.Namespace, address: str) -> tuple[Any, Any]:
+def way_to(
+    parser: Parser, reactor: Any, options: argparse.Namespace, address: str, invited: bool = False
+) -> tuple[Any, Any]:
     """The endpoint that an address and the options of L{add_trust} mean, and whom it asks to trust.
 
     Ends the program if they mean none.
 
+    @param invited: the certificate is named by an invitation, and not by the user.
     @raise Distrust: it is not safe.
     """
     from chat.client.address import endpoint_from, host_from
@@ -145,7 +148,13 @@ def way_to(parser: Parser, reactor: Any, options: argparse.Namespace, address: s
             if host_from(address) is None:
                 parser.error(f"--trust is of use only with HOST:PORT, not with {address!r}")
             options.trust = claim(options.trust)
-        trust = Trust(KnownServers(), expected=options.trust, accept_new=options.accept_new, learn=True)
+        trust = Trust(
+            KnownServers(),
+            expected=options.trust,
+            replace=not invited,
+            accept_new=options.accept_new,
+            learn=True,
+        )
         endpoint = endpoint_from(
             reactor, address, codec=options.codec, trust=trust, plaintext=options.plaintext
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from chat.client.errors import ChangedServer, KnownServersError, UnknownServer, WrongServer
@@ -54,12 +55,14 @@ class Trust:
         known: KnownServers,
         *,
         expected: str | None = None,
+        replace: bool = True,
         accept_new: bool = False,
         learn: bool = False,
     ) -> None:
         """
-        @param expected: the server met first must show this one, see L{claim}; it replaces
-            what was known.
+        @param expected: the server met first must show this one, see L{claim}, and no other one as
+            long as this object is used, whoever vouches for that.
+        @param replace: that one takes the place of what was known; otherwise it must fit that as well.
         @param accept_new: take the certificate of an unknown server, whatever it is.
         @param learn: write down what was accepted; otherwise it is remembered as long as
             this object.
@@ -67,6 +70,7 @@ class Trust:
         self.demanded = expected is not None
         self._known = known
         self._expected = expected
+        self._replaces = replace
         self._accept_new = accept_new
         self._learn = learn
         self._remembered: dict[str, str] = {}
@@ -85,23 +89,17 @@ class Trust:
         @raise KnownServersError: the list of known servers cannot be read.
         """
         name, spoken = fingerprint(shown.certificate), words(shown.certificate)
-        mark = name if shown.doubts else AUTHORITIES
-        if self._expected is not None:
-            if not same(shown.certificate, self._expected) and spoken != self._expected:
-                raise WrongServer(address, name, spoken, self._expected)
-            self._replace(address, mark)
-            self._expected = None
+        if self._expected is None:
+            self._compare(address, shown, name, spoken)
             return
-        marks = self._marks(address)
-        if marks:
-            if not any(same(shown.certificate, each) for each in marks) and mark not in marks:
-                raise ChangedServer(address, name, spoken, marks)
-        elif shown.doubts and not self._accept_new:
-            raise UnknownServer(address, name, spoken, shown.doubts)
+        if not same(shown.certificate, self._expected) and spoken != self._expected:
+            raise WrongServer(address, name, spoken, self._expected)
+        if self._replaces:
+            self._replace(address, name)
         else:
-            marks = self._learned(address, mark, needed=bool(shown.doubts))
-            if mark not in marks:  # another program was faster, and met another server
-                raise ChangedServer(address, name, spoken, marks)
+            self._compare(address, shown, name, spoken, named=True)
+        self._remembered[address] = name
+        self._expected = None
 
     def accept(self, error: UnknownServer) -> None:
         """Somebody says that this server is the right one.
@@ -114,6 +112,22 @@ class Trust:
         if error.fingerprint not in marks:
             del self._remembered[error.address]
             raise ChangedServer(error.address, error.fingerprint, error.words, marks)
+
+    def _compare(self, address: str, shown: Shown, name: str, spoken: str, named: bool = False) -> None:
+        """Return if what the server shows fits what is known of it, or nothing is and it may be learned.
+
+        @param named: it is the one that was expected.
+        """
+        mark = name if shown.doubts else AUTHORITIES
+        marks = self._marks(address)
+        if not marks:
+            if shown.doubts and not named and not self._accept_new:
+                raise UnknownServer(address, name, spoken, shown.doubts)
+            needed = bool(shown.doubts) and not named
+            # From here another program may be faster, and have met another server.
+            marks = self._learned(address, name if named else mark, needed)
+        if not any(same(shown.certificate, each) for each in marks) and mark not in marks:
+            raise ChangedServer(address, name, spoken, marks, named)
 
     def _marks(self, address: str) -> list[str]:
         if address in self._remembered:
@@ -136,11 +150,7 @@ class Trust:
         return [mark]
 
     def _replace(self, address: str, mark: str) -> None:
-        if self._learn:
-            try:
-                if self._known.marks(address) != [mark]:
-                    self._known.replace(address, mark)
-                return
-            except KnownServersError:
-                pass
-        self._remembered[address] = mark
+        """Write it down, if we should and can."""
+        with suppress(KnownServersError):
+            if self._learn and self._known.marks(address) != [mark]:
+                self._known.replace(address, mark)

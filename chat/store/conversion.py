@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Iterator
@@ -25,27 +25,34 @@ _OWN = "sqlite_%"
 def convert(directory: Path, old: Opener, new: Opener) -> bool:
     """Have C{new} open passwords.db, which C{old} opened before; no server may use it.
 
-    @return: whether what was there before is overwritten.
+    @return: whether what was there before is overwritten, in the file and in its logs.
     @raise StartError: it cannot be done; nothing was changed.
     """
     file = path(directory, SECRET)
     made = file.with_suffix(".new")
+    logs = [Path(f"{file}-wal"), Path(f"{file}-journal")]
     try:
-        with closing(old.connect(file, "mode=rw")) as source:
-            _settle(source, file)
-            try:
-                _make(made, file.stat())
-                with closing(new.connect(made)) as target:
-                    _copy(source, target)
-                with closing(new.connect(made, "mode=ro")) as target:
-                    _compare(source, target)
-            except BaseException:
-                for each in (made, Path(f"{made}-journal")):
-                    each.unlink(missing_ok=True)
-                raise
-        with open(file, "r+b") as before:
+        with ExitStack() as stack:
+            # Before SQLite removes them: there are passwords in them as well.
+            left = [stack.enter_context(open(log, "r+b")) for log in logs if log.exists()]
+            with closing(old.connect(file, "mode=rw")) as source:
+                _settle(source, file)
+                try:
+                    _make(made, file.stat())
+                    with closing(new.connect(made)) as target:
+                        _copy(source, target)
+                    with closing(new.connect(made, "mode=ro")) as target:
+                        _compare(source, target)
+                except BaseException:
+                    for each in (made, Path(f"{made}-journal")):
+                        each.unlink(missing_ok=True)
+                    raise
+            for log in logs:  # SQLite leaves one that it has no use for
+                log.unlink(missing_ok=True)
+            left.append(stack.enter_context(open(file, "r+b")))
             os.replace(made, file)
-            return _overwrite(before.fileno(), directory)
+            overwritten = [_overwrite(each.fileno(), directory) for each in left]
+            return all(overwritten)
     except sqlite3.Error as error:
         why = f"{file} {old.mismatch(file)}." if NOT_ONE in str(error) else _failed(file, error)
         raise StartError(why) from None

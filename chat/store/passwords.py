@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from contextlib import suppress
+from math import ceil
 from typing import Any, Callable, Sequence
 
 import bcrypt
@@ -22,7 +24,9 @@ from chat.store.hashing import THREADS
 
 #: How many verifications may be under way or wait for a thread; more are asked to come back.
 MOST_AT_ONCE = 200
-#: What bcrypt takes at cost 12 on slow hardware, to say how long to wait.
+#: How many of them from one place: who asks without end there keeps nobody else out.
+MOST_FROM_ONE_PLACE = 16
+#: What bcrypt takes at the usual cost on slow hardware, to say about how long to wait.
 SECONDS_EACH = 0.3
 
 #: The cost of a hash, unless the operator chose another.
@@ -52,20 +56,23 @@ class Passwords:
         self._now = now
         self._life = life
         self._busy = 0
+        self._busy_from: Counter[str | None] = Counter()
         # Checked in place of an account that does not exist, at the same cost.
         self._nobody = bcrypt.hashpw(_NOBODY, bcrypt.gensalt(rounds)).decode()
 
-    async def set(self, account: int, password: bytes, codes: Sequence[bytes] | None = None) -> None:
+    async def set(
+        self, account: int, password: bytes, codes: Sequence[bytes] | None = None, place: str | None = None
+    ) -> None:
         """Make this the account's password, see L{chat.ports.PasswordStore.set}."""
-        hashed = await self._hashing(make_hash, password, self._rounds)
+        hashed = await self._hashing(place, make_hash, password, self._rounds)
         await self._commit.call(_STORE, (account, hashed, codes))
 
-    async def verify(self, account: int | None, password: bytes) -> bool:
+    async def verify(self, account: int | None, password: bytes, place: str | None = None) -> bool:
         """Whether this is the account's password, see L{chat.ports.PasswordStore.verify}."""
         stored = await self._commit.call(_FETCH, account)
-        right: bool = await self._hashing(_matches, password, stored or self._nobody, self._rounds)
+        right: bool = await self._hashing(place, _matches, password, stored or self._nobody, self._rounds)
         if right and stored is not None and _cost(stored) < self._rounds:
-            await self._renew(account, stored, password)
+            await self._renew(account, stored, password, place)
         return right and stored is not None
 
     async def remove(self, account: int) -> None:
@@ -76,9 +83,9 @@ class Passwords:
         """Whether this code is good, see L{chat.ports.PasswordStore.recoverable}."""
         return await self._commit.call(_RECOVERABLE, (account, code, self._now()))
 
-    async def recover(self, account: int, code: bytes, password: bytes) -> bool:
+    async def recover(self, account: int, code: bytes, password: bytes, place: str | None = None) -> bool:
         """Use up a recovery code, see L{chat.ports.PasswordStore.recover}."""
-        hashed = await self._hashing(make_hash, password, self._rounds)
+        hashed = await self._hashing(place, make_hash, password, self._rounds)
         return await self._commit.call(_RECOVER, (account, code, self._now(), hashed))
 
     async def renew_codes(self, account: int, codes: Sequence[bytes]) -> bool:
@@ -103,25 +110,31 @@ class Passwords:
         """Revoke tokens, see L{chat.ports.PasswordStore.revoke}."""
         await self._commit.call(_REVOKE, (account, numbers))
 
-    async def _renew(self, account: int | None, stored: str, password: bytes) -> None:
+    async def _renew(self, account: int | None, stored: str, password: bytes, place: str | None) -> None:
         """Keep the password at the present cost; where there is no time or room, at a later login."""
         with suppress(Refusal):
-            hashed = await self._hashing(make_hash, password, self._rounds)
+            hashed = await self._hashing(place, make_hash, password, self._rounds)
             await self._commit.call(_REPLACE, (account, stored, hashed))
 
-    async def _hashing(self, function: Callable[..., Any], *arguments: object) -> Any:
-        if self._busy >= MOST_AT_ONCE:
-            seconds = max(1, int(self._busy * SECONDS_EACH / THREADS))
+    async def _hashing(self, place: str | None, function: Callable[..., Any], *arguments: object) -> Any:
+        full = place is not None and self._busy_from[place] >= MOST_FROM_ONE_PLACE
+        if full or self._busy >= MOST_AT_ONCE:
+            each = SECONDS_EACH * 2.0 ** (self._rounds - USUAL_COST)
+            seconds = max(1, ceil(self._busy * each / THREADS))
             raise Refusal(
                 Code.SLOW_DOWN,
-                f"Too many log in at once. Try again in {seconds} seconds.",
+                f"Too many log in at once. Try again in about {seconds} seconds.",
                 seconds=seconds,
             )
         self._busy += 1
+        self._busy_from[place] += 1
         try:
             return await self._in_thread(function, *arguments)
         finally:
             self._busy -= 1
+            self._busy_from[place] -= 1
+            if not self._busy_from[place]:
+                del self._busy_from[place]
 
 
 def _shorten(password: bytes) -> bytes:
@@ -160,13 +173,14 @@ def cost(cursor: Cursor, account: int) -> int:
 
 
 def reset(cursor: Cursor, account: int, hashed: str, now: int) -> bool:
-    """Replace the account's password and revoke its tokens. False: it has no password.
+    """Replace the account's password, revoke its tokens, forget its recovery codes. False: it has none.
 
     Whoever was admitted before is given no tokens any more.
     """
     if not recoveries.has_password(cursor, account):
         return False
     _put(cursor, account, hashed)
+    recoveries.forget(cursor, [account])
     cursor.execute("INSERT OR REPLACE INTO passwords.resets (account, time) VALUES (?, ?)", (account, now))
     return True
 

@@ -51,6 +51,10 @@ class Users:
         self._by_name.clear()
         self._by_id.clear()
 
+    def forget_one(self, id: int) -> None:
+        """The same of one account, which was looked up by its number."""
+        self._by_name.pop(self._by_id.pop(id).name, None)
+
     def named(self, cursor: Cursor, name: str) -> Entry | None:
         """The account of this prepared name, or the last one that had it."""
         try:
@@ -143,5 +147,5 @@ class Users:
     def free(self, cursor: Cursor, id: int, now: int) -> None:
         """Mark a leaving account as deleted; the name can be given again some time after C{now}."""
         cursor.execute("UPDATE users.accounts SET state = 2, freed = ? WHERE id = ? AND state = 1", (now, id))
-        cursor.execute("DELETE FROM users.blocks WHERE account = ?", (id,))
+        cursor.execute("DELETE FROM users.blocks WHERE account = ? OR blocked = ?", (id, id))
         self.forget()

@@ -96,16 +96,23 @@ class Credentials:
             self.announce()
 
     def _look(self) -> None:
-        if self.pair.stamp() != self._stamp:
-            self.reload()
+        try:
+            if self.pair.stamp() != self._stamp:
+                self.reload()
+        except Exception:  # it would be the last look
+            self._log.failure(
+                "The TLS certificate cannot be looked after; the one with {fingerprint} stays",
+                fingerprint=self.fingerprint,
+            )
 
     def _load(self) -> None:
         # First the stamp: what changes while the files are read is seen at the next look.
         self._stamp = self.pair.stamp()
         identity = load(self.pair, self._now())
-        self._context = context(identity, self._protocols)
+        shown, mode = context(identity, self._protocols), exposed(self.pair)
+        # All of it, or nothing.
+        self._context, self._mode = shown, mode
         self.fingerprint, self.words = identity.fingerprint, identity.words
-        self._mode = exposed(self.pair)
         self.expires, self._left = identity.expires, identity.left(self._now())
 
     def _warn(self) -> None:
