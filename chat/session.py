@@ -68,7 +68,7 @@ from chat.ports import Peer
 from chat.throttle import WRONG
 
 #: How much one session may have under way in the mailroom: messages, and bytes of bodies and ids.
-SENDS_UNDER_WAY = 2000
+SENDS_UNDER_WAY = 500
 BYTES_UNDER_WAY = 1024 * 1024
 ID_BYTES = 512
 #: How many messages are confirmed in one go; a frame that confirms more waits for each go.
