@@ -216,11 +216,11 @@ class KnownServersTests(SynchronousTestCase):
     def test_place(self) -> None:
         """It is below XDG_CONFIG_HOME, if that is a path from the root, else below ~/.config."""
         for config, place in (
-            ("/etc/mine", "/etc/mine/chat/known_servers"),
-            ("relative", "/home/me/.config/chat/known_servers"),
-            ("", "/home/me/.config/chat/known_servers"),
+            ("/nowhere/mine", "/nowhere/mine/chat/known_servers"),
+            ("relative", "/nowhere/me/.config/chat/known_servers"),
+            ("", "/nowhere/me/.config/chat/known_servers"),
         ):
-            self.patch(os, "environ", {"HOME": "/home/me", "XDG_CONFIG_HOME": config})
+            self.patch(os, "environ", {"HOME": "/nowhere/me", "XDG_CONFIG_HOME": config})
             self.assertEqual(KnownServers().path, Path(place))
 
     def test_homeless(self) -> None:
