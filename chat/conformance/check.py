@@ -7,7 +7,7 @@ from secrets import token_hex
 from typing import Callable, NamedTuple, Optional
 
 from chat.conformance.codecs import Codec, Plain
-from chat.conformance.talk import Address, Connection, Failure
+from chat.conformance.talk import Address, Connection, Failure, match
 
 #: What a server must be like for some checks; the command line tells that it is.
 OPEN = "open"  # anyone may sign up
@@ -171,6 +171,20 @@ def returned(message: Plain) -> Plain:
     holds(f"message {message.get('id')} came back without its returned object", "returned" in message)
     why: Plain = message["returned"]
     return why
+
+
+def optional(connection: Connection, keyword: str, answer: str, what: str, **data: object) -> Plain:
+    """What is answered to a word that a server may do without.
+
+    @param what: what the word is about, in the plural.
+    @raise NotThere: the server refuses the word as one that it does not know.
+    """
+    connection.system(keyword, **data)
+    said = connection.any_answer(answer)
+    if said.keyword == "failed" and said.data["code"] == "bad-frame":
+        raise NotThere(f"the server does not know {what}, which are optional")
+    match(said, answer)
+    return said.data
 
 
 def same(what: str, got: object, wanted: object) -> None:

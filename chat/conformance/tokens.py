@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chat.conformance.check import NotThere, Room, check, log_in, same, send, sign_up
-from chat.conformance.talk import Connection, match
+from chat.conformance.check import Room, check, log_in, optional, same, send, sign_up
+from chat.conformance.talk import Connection
 
 TOKENS = "Tokens"
 
@@ -13,12 +13,7 @@ def token(connection: Connection) -> str:
 
     @raise NotThere: the server refuses the word as one that it does not know.
     """
-    connection.system("token")
-    said = connection.any_answer("token-issued")
-    if said.keyword == "failed" and said.data["code"] == "bad-frame":
-        raise NotThere("the server does not know tokens, which are optional")
-    match(said, "token-issued")
-    value: str = said.data["value"]
+    value: str = optional(connection, "token", "token-issued", "tokens")["value"]
     return value
 
 

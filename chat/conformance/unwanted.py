@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from chat.conformance.check import NotThere, Room, check, read, returned, same, send
-from chat.conformance.talk import Connection, match
+from chat.conformance.check import NotThere, Room, check, optional, read, returned, same, send
+from chat.conformance.talk import Connection
 
 BLOCKS = "Who is not heard"
 AUTOMATIC = "Automatic messages"
@@ -14,12 +14,7 @@ def change(connection: Connection, keyword: str, **data: object) -> list[str]:
 
     @raise NotThere: the server refuses the word as one that it does not know.
     """
-    connection.system(keyword, **data)
-    said = connection.any_answer("blocked")
-    if said.keyword == "failed" and said.data["code"] == "bad-frame":
-        raise NotThere("the server does not know blocks, which are optional")
-    match(said, "blocked")
-    names: list[str] = said.data["usernames"]
+    names: list[str] = optional(connection, keyword, "blocked", "blocks", **data)["usernames"]
     return names
 
 
