@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import signal
 import socket
 import sys
-import threading
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -37,6 +35,7 @@ from chat.ports import Peer
 from chat.protocol import ChatFactory
 from chat.rights import Rights
 from chat.session import Session
+from chat.signals import on_hangup
 from chat.store import Store
 from chat.store.files import DataDirectory, schemas
 from chat.store.hashing import HashingPool
@@ -199,7 +198,7 @@ class ChatService(Service):
                 self._rights.give_up()
                 if self._rights.user is not None:
                     self._log.info("the server is {rights}, and nobody else any more", rights=self._rights)
-                self._forget_hangup = _on_hangup(self._reactor, self._guard.reload)
+                self._forget_hangup = on_hangup(self._reactor, self._guard.reload)
                 self._retention.start()
             except BaseException:
                 self._take_down()
@@ -386,14 +385,6 @@ def _connections(wanted: int, descriptors: int) -> int:
     """
     granted = max(1, descriptors - SPARE_DESCRIPTORS) if descriptors > 0 else 0
     return min(wanted, granted) if wanted and granted else wanted or granted
-
-
-def _on_hangup(reactor: Any, action: Callable[[], None]) -> Callable[[], object]:
-    """Do this on SIGHUP, where there is such a thing; gives what ends that."""
-    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
-        return lambda: None
-    before = signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(action))
-    return lambda: signal.signal(signal.SIGHUP, before)
 
 
 class _AtOnce:

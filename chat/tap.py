@@ -11,6 +11,7 @@ from chat.accounts import Registration
 from chat.errors import StartError
 from chat.rights import Rights
 from chat.service import DEFAULT_DOORS, ChatService, Settings
+from chat.signals import stop_once
 from chat.store.key import found
 from chat.store.room import MIB
 from chat.tls.certificate import Pair
@@ -157,6 +158,7 @@ def makeService(options: Options) -> ChatService:
         certificate=_pair(options),
     )
     reactor.addSystemEventTrigger("after", "startup", _spare_the_collector)
+    reactor.addSystemEventTrigger("after", "startup", stop_once, reactor)
     try:
         return ChatService(reactor, settings, Rights.asked(getattr(options, "parent", None)))
     except StartError as error:

@@ -131,11 +131,20 @@ class Daemon:
         heard = [caller.rest() for caller in callers]
         for connection in self._connections:
             connection.close()
+        self.ended()
+        return heard
+
+    def ended(self) -> None:
+        """Wait until it has stopped as it should."""
         # twistd shuts everything down, and then ends by the signal that it was sent.
         status = self._end()
         if status not in (0, -signal.SIGTERM) or STOPPED not in "\n".join(self.log):
             raise AssertionError(f"exit status {status}:\n" + "\n".join(self.log))
-        return heard
+
+    def until_said(self, words: str) -> None:
+        """Wait until the log says this."""
+        while words not in self._next_line():
+            pass
 
     def kill(self) -> None:
         """End it where it stands; harmless when it is gone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -491,6 +492,18 @@ class StartTests(DaemonTestCase):
         alice = self.daemon.user("alice")
         (heard,) = self.daemon.stop(alice)
         self.assertEqual(keywords(heard), ["fatal shutting-down"])
+
+    def test_stoppedTwice(self) -> None:
+        """Asked to stop once more while it stops, by whatever signal, it says that it does."""
+        for again in (signal.SIGTERM, signal.SIGINT):
+            self.daemon.start("--json", "unix:socket")
+            alice = self.daemon.user("alice")
+            os.kill(self.daemon.pid, signal.SIGTERM)
+            self.assertEqual(keywords(alice.rest()), ["fatal shutting-down"])
+            os.kill(self.daemon.pid, again)  # it waits until alice hangs up
+            self.daemon.until_said("stopping already")
+            alice.hang_up()
+            self.daemon.ended()
 
 
 def _end(pid: int) -> None:

@@ -211,7 +211,7 @@ class CertificateTests(TLSServiceTestCase):
 
     def test_takenBack(self) -> None:
         """A start that fails after it has made a certificate takes it back."""
-        self.patch(service, "_on_hangup", self.fails)
+        self.patch(service, "on_hangup", self.fails)
         self.assertCannotStart(("json", EVERYWHERE))
         self.assertFalse(self.data.exists())
         self.assertEqual(self.reactor.getDelayedCalls(), [])
@@ -266,7 +266,7 @@ class ReloadTests(TLSServiceTestCase):
         """In a thread of somebody's program signals are left to that program."""
         before = signal.getsignal(signal.SIGHUP)
         undo: list[Any] = []
-        thread = threading.Thread(target=lambda: undo.append(service._on_hangup(self.reactor, lambda: None)))
+        thread = threading.Thread(target=lambda: undo.append(service.on_hangup(self.reactor, lambda: None)))
         thread.start()
         thread.join()
         undo[0]()
