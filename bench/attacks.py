@@ -261,8 +261,8 @@ async def oversize_frames(attack: Attack) -> None:
     await _again_and_again(attack, 4, say)
 
 
-def _flood(frame: Callable[[], bytes], answers: bool = True) -> Callable[[Attack], Awaitable[None]]:
-    """4 sessions that say this frame as fast as the server takes it."""
+def _flood(frame: Callable[[], bytes], sessions: int = 4) -> Callable[[Attack], Awaitable[None]]:
+    """So many sessions, each of an account of its own, that say this frame as fast as the server takes it."""
 
     async def flood(attack: Attack) -> None:
         async def say(number: int) -> None:
@@ -283,7 +283,7 @@ def _flood(frame: Callable[[], bytes], answers: bool = True) -> Callable[[Attack
             finally:
                 hearing.cancel()
 
-        await asyncio.gather(*(say(number) for number in range(4)))
+        await asyncio.gather(*(say(number) for number in range(sessions)))
 
     return flood
 
@@ -377,6 +377,7 @@ ATTACKS: dict[str, Callable[[Attack], Awaitable[None]]] = {
     "listings": _flood(lambda: said("system", keyword="list", box="sent", after=0, limit=1000)),
     "bad-frames": _flood(lambda: said("system", keyword="nonsense")),
     "unknown-recipients": _flood(lambda: said("message", recipient=_random(), body="x")),
+    "unknown-recipients-20": _flood(lambda: said("message", recipient=_random(), body="x"), 20),
     "help": help_flood,
     "passwords": _guessing("password", lambda: "s0", _random),
     "tokens": _guessing("token", lambda: "s0", _random),

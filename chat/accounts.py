@@ -23,11 +23,12 @@ from chat.errors import (
     name_reserved,
     proof_outdated,
 )
-from chat.evenness import Evenness
 from chat.ledger import Account
+from chat.limits.evenness import Evenness
+from chat.limits.throttle import INSIDE, Throttle
 from chat.lookalikes import one_script
-from chat.ports import PasswordStore, UserStore
-from chat.throttle import INSIDE, Throttle
+from chat.origin import neighbourhood
+from chat.ports import Asker, PasswordStore, UserStore
 
 NAME_BYTES = 64
 SHORTEST_PASSWORD = 8
@@ -200,9 +201,23 @@ class Accounts:
         invitation = digest(code, INVITATION_GROUPS)
         good = await self._users.invited(invitation)
         if not good or self.registration is Registration.CLOSED:
-            self._throttle.failed("", network)
+            self._throttle.failed("", network, alike=True)
             raise _wrong_invite()
         return invitation
+
+    @property
+    def _alike(self) -> bool:
+        """Whether it is a secret which names have an account."""
+        return self.registration is not Registration.OPEN
+
+    def _asker(self, name: str, network: str | None, proven: bool = False) -> Asker:
+        """Who wants something to be hashed.
+
+        @param proven: whether something was shown that no stranger has.
+        """
+        place = None if network is None else neighbourhood(network)
+        # At home by the place alone: who is known there is not for others there to find out.
+        return Asker(place, name, proven or self._throttle.is_home(network))
 
     def begin(self) -> float:
         """An attempt to log in begins; this moment is for L{may_refuse}."""
@@ -213,7 +228,7 @@ class Accounts:
 
         Where sign-up is open that is no secret, and there is no wait.
         """
-        if self.registration is not Registration.OPEN:
+        if self._alike:
             await self._evenness.reached(begun)
 
     async def offer(self, name: str, invitation: bytes | None = None, network: str | None = None) -> bool:
@@ -274,7 +289,8 @@ class Accounts:
         account = await self._users.join(name)
         try:
             # An account that exists has a password.
-            await self._passwords.set(account.id, chosen, _digests(codes), network)
+            asker = self._asker(name, network, proven=invitation is not None)
+            await self._passwords.set(account.id, chosen, _digests(codes), asker)
             if not await self._users.activate(account, invitation):
                 raise _wrong_invite()
         except Exception:
@@ -297,10 +313,10 @@ class Accounts:
         @raise chat.errors.Refusal: C{wrong-password}, in the same time whether the
             name is known or not; C{slow-down}.
         """
-        with self._throttle.attempt(name, network):
+        with self._throttle.attempt(name, network, alike=self._alike) as in_earnest:
             since, at = self._changes, self._now()
             account = await self._users.find(name)
-            await self._check(account, password, network)
+            await self._check(account if in_earnest else None, password, self._asker(name, network))
             assert account is not None
             # Hashing takes a while: the account may have gone meanwhile.
             if await self._users.find(name) != account:
@@ -322,7 +338,7 @@ class Accounts:
         # The name last, and nothing awaited after it: see log_in.
         account = await self._users.find(name)
         if grant is None or account is None or grant.account != account.id:
-            self._throttle.failed(name, network)
+            self._throttle.failed(name, network, alike=self._alike)
             raise Refusal(
                 Code.WRONG_TOKEN,
                 "This token is not, or no longer, one of that account. Log in with the password.",
@@ -343,7 +359,7 @@ class Accounts:
         shown = digest(code, RECOVERY_GROUPS)
         good = await self._passwords.recoverable(account.id if account else None, shown)
         if not good or account is None:
-            self._throttle.failed(name, network)
+            self._throttle.failed(name, network, alike=self._alike)
             raise _wrong_recovery()
         return Recovering(account, shown, network)
 
@@ -356,7 +372,8 @@ class Accounts:
         account, code, network = recovering
         chosen = new_password(new)
         with self._change(account):
-            if not await self._passwords.recover(account.id, code, chosen, network):
+            asker = self._asker(account.name, network, proven=True)
+            if not await self._passwords.recover(account.id, code, chosen, asker):
                 raise _wrong_recovery()
 
     def new_recovery_codes(self) -> list[str]:
@@ -425,7 +442,7 @@ class Accounts:
         at = self._now()
         await self._check_again(account, password)
         with self._change(account):
-            await self._passwords.set(account.id, chosen, place=_inside(account))
+            await self._passwords.set(account.id, chosen, asker=_inside(account))
         since = self._changes
         if await self._users.find(account.name) != account:
             await self._passwords.remove(account.id)
@@ -502,17 +519,17 @@ class Accounts:
         with self._throttle.attempt(account.name, INSIDE):
             await self._check(account, password, _inside(account))
 
-    async def _check(self, account: Account | None, password: str, place: str | None) -> None:
+    async def _check(self, account: Account | None, password: str, asker: Asker) -> None:
         prepared = prepare_password(password)
         # A password that cannot be one costs the same work and gets the same answer.
-        right = await self._passwords.verify(account.id if account else None, prepared or b"", place)
+        right = await self._passwords.verify(account.id if account else None, prepared or b"", asker)
         if not right or prepared is None:
             raise _wrong()
 
 
-def _inside(account: Account) -> str:
-    """The place of all sessions of an account that are logged in; no name or address has a blank."""
-    return f"{INSIDE} {account.name}"
+def _inside(account: Account) -> Asker:
+    """All sessions of an account that are logged in, as one place; no name or address has a blank."""
+    return Asker(f"{INSIDE} {account.name}", account.name, home=True)
 
 
 def _wrong() -> Refusal:

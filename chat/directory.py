@@ -51,6 +51,11 @@ class Directory:
         """The account's sessions, oldest first."""
         return self._sessions.get(account, ())
 
+    @property
+    def online(self) -> tuple[int, int]:
+        """How many accounts there are with a session, and how many sessions."""
+        return len(self._sessions), sum(map(len, self._sessions.values()))
+
     def live(self, account: int) -> bool:
         """Whether a message committed now is shown to the account at once. May be asked in any thread."""
         for session in self._sessions.get(account, ()):  # noqa: SIM110 - asked for every recipient

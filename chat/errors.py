@@ -30,6 +30,8 @@ class Code(str, Enum):
     REF_REUSED = "ref-reused"
     STORAGE_FULL = "storage-full"
     SLOW_DOWN = "slow-down"
+    BAD_QUERY = "bad-query"
+    AUTOMATIC_LOOP = "automatic-loop"
     # fatal
     MALFORMED_FRAME = "malformed-frame"
     FRAME_TOO_LARGE = "frame-too-large"
@@ -145,6 +147,24 @@ def proof_outdated() -> Refusal:
         "The password was changed, or all tokens were revoked, after this login."
         " Log in again to be given a token.",
     )
+
+
+def automatic_loop(ref: str | None = None) -> Refusal:
+    """The refusal of what a program answers to something that no person wrote."""
+    reason = (
+        "This automatic message answers one that is automatic itself, or came back; no program answers those."
+        " It was not sent."
+    )
+    return Refusal(Code.AUTOMATIC_LOOP, reason, ref=ref)
+
+
+def echoing(ref: str | None, seconds: int) -> Refusal:
+    """The refusal of what a program says to another one that it has talked with for too long."""
+    reason = (
+        "Automatic messages between these two accounts have answered each other too often, and no person"
+        f" wrote in between. Keep the message and send it again in {seconds} second{'s' * (seconds != 1)}."
+    )
+    return Refusal(Code.SLOW_DOWN, reason, ref=ref, seconds=seconds)
 
 
 def storage_full(ref: str | None = None) -> Refusal:

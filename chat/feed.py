@@ -30,16 +30,19 @@ class Feed:
         "live",
     )
 
-    def __init__(self, account: Account, mailroom: Mailroom, peer: Peer, offered: int) -> None:
+    def __init__(
+        self, account: Account, mailroom: Mailroom, peer: Peer, offered: int, position: int = 0
+    ) -> None:
         """Show C{peer} what waits for C{account}.
 
         @param offered: messages up to this position may have been shown before.
+        @param position: what is up to here is not to be shown.
         """
         self._account = account
         self._mailroom = mailroom
         self._peer = peer
         self._offered = offered
-        self._position = 0  # everything up to here was shown
+        self._position = position  # everything up to here was shown
         self._more = True  # the store has, or may have, messages behind that position
         self._reading = False
         self._stopped = False

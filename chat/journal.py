@@ -12,12 +12,18 @@ C{address}, for programs that read the log.
 from __future__ import annotations
 
 from enum import Enum
+from typing import Callable
 
 from twisted.logger import Logger, LogLevel
 
-from chat.origin import Origin
+from chat.health import gauges
+from chat.origin import Origin, neighbourhood
 from chat.wire.text_words import visible
 
+#: What happens with each request of a program is logged once in so many seconds.
+SILENCE = 600.0
+#: So many entries are remembered for that.
+REMEMBERED = 10_000
 #: Instead of the name where there is no such account.
 NOBODY = "(no account)"
 
@@ -49,11 +55,49 @@ def tell(event: Event, origin: Origin, account: str | None = None, **more: str |
     @param account: the name of an account that exists, or existed until this; C{None} if there is none.
     @param more: what else the words of the event name; nothing that was typed.
     """
+    gauges.events[_name(event)] += 1
     _log.emit(
         LogLevel.warn if event in _WARNINGS else LogLevel.info,
         event.value,
-        event=event.name.lower().replace("_", "-"),
+        event=_name(event),
         account=NOBODY if account is None else visible(account),
         address=visible(origin.shown),
         **more,
     )
+
+
+class Seldom:
+    """Tells what may happen as often as somebody likes, so that nobody can fill the disk with it."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        """Begin with having told nothing.
+
+        @param now: the time in seconds.
+        """
+        self._now = now
+        self._told: dict[tuple[object, ...], float] = {}  # what, and when; the oldest first
+
+    def tell(self, event: Event, origin: Origin, account: str | None = None, **more: str | int) -> None:
+        """As L{chat.journal.tell}; what was logged lately of the same account and place is only counted.
+
+        One IPv6 address is as good as another of the same site, which has as many as it likes.
+        """
+        place = origin.shown if origin.network is None else neighbourhood(origin.network)
+        told = (event, account, place, *more.items())
+        now = self._now()
+        while self._told and next(iter(self._told.values())) <= now - SILENCE:
+            self._forget()
+        if told in self._told:
+            gauges.events[_name(event)] += 1
+            return
+        if len(self._told) >= REMEMBERED:
+            self._forget()
+        self._told[told] = now
+        tell(event, origin, account, **more)
+
+    def _forget(self) -> None:
+        del self._told[next(iter(self._told))]
+
+
+def _name(event: Event) -> str:
+    return event.name.lower().replace("_", "-")

@@ -90,6 +90,7 @@ class Draft(Struct, frozen=True, gc=False):
     @ivar recipient: the prepared name, or C{None} where no account could be called so.
     @ivar addressee: the recipient as it will be named if the message comes back.
     @ivar options: the sum of L{RECEIPT} and L{AUTOMATIC}, or of what applies.
+    @ivar answers: the id of the message that it answers, where that matters; 0: none.
     """
 
     recipient: Optional[str]
@@ -98,6 +99,7 @@ class Draft(Struct, frozen=True, gc=False):
     body: str
     ref: Optional[str]
     options: int
+    answers: int = 0
 
 
 class Acceptance(Struct, frozen=True, gc=False):
@@ -148,6 +150,29 @@ class Line(NamedTuple):
     code: Optional[str]
     addressee: Optional[str]
     subject: Optional[str]
+
+
+class Hit(NamedTuple):
+    """A message that a query has found.
+
+    @ivar sent: it is shown as what the one who searches has sent, not as what is in the mailbox.
+    """
+
+    line: Line
+    body: str
+    sent: bool
+
+
+class Discovery(NamedTuple):
+    """What a query has found.
+
+    @ivar more: whether there is more behind the last one.
+    @ivar incomplete: whether there may be more that was not looked through, because it is not indexed.
+    """
+
+    hits: list[Hit]
+    more: bool
+    incomplete: bool
 
 
 class Confirmation(NamedTuple):

@@ -7,11 +7,12 @@ too, and then the user logs in.
 
 from __future__ import annotations
 
-from typing import Any, Coroutine, Union
+from typing import Any, Callable, Coroutine, Union
 
 from chat.accounts import Accounts, Admission, Recovering, prepare_name
 from chat.errors import Code, Refusal
 from chat.journal import Event, tell
+from chat.limits.throttle import WRONG
 from chat.mailroom import failed
 from chat.messages import (
     Created,
@@ -25,7 +26,6 @@ from chat.messages import (
     keyword,
 )
 from chat.origin import Origin
-from chat.throttle import WRONG
 
 #: What one step of a login comes to: its answer, or the account that is logged in now.
 Outcome = Union["list[Frame]", Admission]
@@ -44,13 +44,23 @@ _FIELDS = {
 class Introduction:
     """Asks one stranger for a name and its password."""
 
-    __slots__ = ("_accounts", "_begun", "_invitation", "_name", "_origin", "_recovering", "prompt")
+    __slots__ = (
+        "_accounts",
+        "_begun",
+        "_invitation",
+        "_name",
+        "_origin",
+        "_recovering",
+        "prompt",
+        "tell_login",
+    )
 
     def __init__(self, accounts: Accounts, origin: Origin) -> None:
         """Ask for the name of one of these accounts.
 
         @param origin: where the stranger comes from.
         @ivar prompt: what the stranger is asked now.
+        @ivar tell_login: logs a login; as L{tell} does.
         """
         self._accounts = accounts
         self._origin = origin
@@ -59,6 +69,7 @@ class Introduction:
         self._begun = 0.0  # the step under way
         self._recovering: Recovering | None = None  # who has shown a code, and chooses a password
         self.prompt: System = Username()
+        self.tell_login: Callable[..., None] = tell
 
     def take(self, frame: Login) -> Coroutine[Any, Any, Outcome]:
         """The step that this answer to a prompt asks for.
@@ -111,7 +122,7 @@ class Introduction:
         except Refusal as refusal:
             return await self._refused(refusal)
         shown = "password" if admission.token is None else "token"
-        tell(Event.LOGGED_IN, self._origin, admission.account.name, proof=shown)
+        self.tell_login(Event.LOGGED_IN, self._origin, admission.account.name, proof=shown)
         # Whoever logs out is asked who they are anew.
         self.prompt = Username()
         self._invitation = None
@@ -147,10 +158,12 @@ class Introduction:
 
     async def _refused(self, refusal: Refusal) -> list[Frame]:
         """Begin again; log it if something was wrong that could have been guessed."""
-        if refusal.code in WRONG:
+        # Where too many guess, the answer hides what was wrong; from the log it is not hidden.
+        wrong = refusal if refusal.code in WRONG else refusal.__cause__
+        if isinstance(wrong, Refusal):
             # In the same way whether there is such an account or not.
             known = await self._accounts.exists(self._name)
-            tell(Event.LOGIN_FAILED, self._origin, self._name if known else None, code=refusal.code.value)
+            tell(Event.LOGIN_FAILED, self._origin, self._name if known else None, code=wrong.code.value)
         # Whoever is too fast, too, may have been looked up before that was found.
         await self._accounts.may_refuse(self._begun)
         return self._again(failed(refusal))

@@ -7,12 +7,15 @@ before its receipt.
 from __future__ import annotations
 
 from functools import partial
+from math import ceil
 from typing import Callable, Iterable, Optional, Sequence, Union
 
+from msgspec.structs import replace
+
 from chat.accounts import address
-from chat.allowance import UNLIMITED, Allowance
 from chat.directory import Directory, Resident
-from chat.errors import Code, FatalError, Refusal, account_gone
+from chat.errors import Code, FatalError, Refusal, account_gone, echoing
+from chat.health import gauges
 from chat.ledger import (
     AUTOMATIC,
     RECEIPT,
@@ -27,6 +30,9 @@ from chat.ledger import (
     fate,
     standing,
 )
+from chat.limits.allowance import UNLIMITED, Allowance
+from chat.limits.echoes import Echoes
+from chat.limits.turns import Turns
 from chat.messages import (
     BODY_BYTES,
     READ_IDS,
@@ -39,14 +45,18 @@ from chat.messages import (
     Entry,
     Failed,
     Fatal,
+    Found,
     Frame,
     Listing,
     Message,
     Messages,
     Returned,
+    Search,
     rfc3339,
 )
 from chat.ports import MessageStore, Outcome
+from chat.query import Person, Query, excerpt, parse
+from chat.query import wanted as wanted_words
 
 #: Why a message came back, for a person.
 NOTES = {
@@ -63,12 +73,18 @@ REMOVED_AT_ONCE = 100
 #: The most ids in one operation of the store, so that others have their turn in between.
 CONFIRMED_AT_ONCE = 2000
 
+#: So many receipts are as much work as a message.
+RECEIPTS_A_MESSAGE = 8
+
 #: What a session gives for one message of a batch: the draft, or its refusal.
 Prepared = Union[Draft, Refusal]
 
 
 class Mailroom:
-    """Between the sessions and the ledger."""
+    """Between the sessions and the ledger.
+
+    @ivar under_way: how many messages are on their way into the ledger.
+    """
 
     def __init__(
         self,
@@ -76,16 +92,22 @@ class Mailroom:
         directory: Directory,
         now: Callable[[], int],
         allowance: Allowance | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         """Serve the sessions of C{directory} from C{store}.
 
         @param now: the time in milliseconds since 1970-01-01 UTC.
         @param allowance: how much each account may send; without it, anything.
+        @param clock: a time in seconds that only grows; without it, C{now} is taken to do so.
         """
+        clock = clock or (lambda: now() / 1000)
+        self._turns = Turns(clock)
+        self._echoes = Echoes(clock)
         self._allowance = allowance or Allowance(lambda: 0.0, UNLIMITED, UNLIMITED)
         self._store = store
         self._directory = directory
         self._now = now
+        self.under_way = 0
 
     # --- who is here ---
 
@@ -120,28 +142,77 @@ class Mailroom:
         drafts: list[Draft] = []
         for number, message in enumerate(messages):
             checked = draft(message) if number < grant.admitted else too_fast(message.ref, grant.seconds)
+            if message.automatic or self._echoes.pairs:
+                checked = self._not_echoing(sender, message, checked)
             prepared.append(checked)
             if isinstance(checked, Draft):
                 drafts.append(checked)
+        piece = self._turns.piece(sender.id, len(drafts))
+        if piece >= len(drafts):
+            self._enter(sender, prepared, drafts, answer, broken)
+        else:
+            self._enter_in_turns(sender, prepared, piece, answer, broken)
+        return grant.wait
+
+    def waits(self, account: Account) -> bool:
+        """Whether something that the account has sent waits for its turn to be accepted."""
+        return self._turns.waits(account.id)
+
+    def _not_echoing(self, sender: Account, message: Message, checked: Prepared) -> Prepared:
+        """The draft, unless it is one more of those with which programs answer each other."""
+        if isinstance(checked, Refusal) or checked.recipient is None:
+            return checked
+        if not message.automatic:
+            self._echoes.person(sender.name, checked.recipient)
+            return checked
+        seconds = self._echoes.program(sender.name, checked.recipient)
+        return echoing(checked.ref, seconds) if seconds else checked
+
+    def _enter(
+        self,
+        sender: Account,
+        prepared: Sequence[Prepared],
+        drafts: Sequence[Draft],
+        answer: Callable[[list[Frame]], None],
+        broken: Callable[[Exception], None],
+    ) -> None:
+        """Let these drafts, which are those of C{prepared}, go into the ledger when it is their turn."""
         if not drafts:
             answer([failed(each) for each in prepared if isinstance(each, Refusal)])
-            return grant.wait
-        self._store.accept(
-            sender.id,
-            drafts,
-            partial(self._accepted, sender, prepared, answer),
-            partial(self._not_accepted, prepared, answer, broken),
-        )
-        return grant.wait
+            return
+        self.under_way += len(drafts)
+        accepted = partial(self._accepted, sender, prepared, answer)
+        not_accepted = partial(self._not_accepted, sender, prepared, answer, broken)
+        go = partial(self._store.accept, sender.id, drafts, accepted, not_accepted)
+        self._turns.enter(sender.id, len(drafts), go)
+
+    def _enter_in_turns(
+        self,
+        sender: Account,
+        prepared: Sequence[Prepared],
+        piece: int,
+        answer: Callable[[list[Frame]], None],
+        broken: Callable[[Exception], None],
+    ) -> None:
+        """The same, not more than C{piece} at a time; answers all of them at once."""
+        pieces = [prepared[at : at + piece] for at in range(0, len(prepared), piece)]
+        together = _Together(len(pieces), answer, broken)
+        for number, some in enumerate(pieces):
+            drafts = [each for each in some if isinstance(each, Draft)]
+            self._enter(sender, some, drafts, partial(together.answer, number), together.broken)
 
     def _not_accepted(
         self,
+        sender: Account,
         prepared: Sequence[Prepared],
         answer: Callable[[list[Frame]], None],
         broken: Callable[[Exception], None],
         error: Exception,
     ) -> None:
         """Nothing was accepted: say so to each, with its ref, so that its sender keeps it."""
+        count = len([each for each in prepared if isinstance(each, Draft)])
+        self.under_way -= count
+        self._turns.leave(sender.id, count)
         if not isinstance(error, Refusal):
             broken(error)
             return
@@ -158,6 +229,8 @@ class Mailroom:
         answer: Callable[[list[Frame]], None],
         outcomes: Sequence[Outcome],
     ) -> None:
+        self.under_way -= len(outcomes)
+        self._turns.leave(sender.id, len(outcomes))
         remaining = iter(outcomes)
         answers: list[Frame] = []
         arrivals: dict[int, list[Arrival]] = {}
@@ -209,19 +282,51 @@ class Mailroom:
 
         C{done} is called once, when it is on disk; C{broken} as in L{accept}.
         """
-        if len(ids) <= CONFIRMED_AT_ONCE:
-            self._store.confirm(account.id, ids, partial(self._confirmed, done), broken)
+        weight = _weight(ids)
+        # Nobody waits for the answer to a receipt.
+        piece = self._turns.piece(account.id, weight, heard=False)
+        most = CONFIRMED_AT_ONCE if piece >= weight else piece * RECEIPTS_A_MESSAGE
+        if len(ids) <= most:
+            self._confirm(account, ids, done, broken)
             return
-        pieces = [ids[at : at + CONFIRMED_AT_ONCE] for at in range(0, len(ids), CONFIRMED_AT_ONCE)]
+        pieces = [ids[at : at + most] for at in range(0, len(ids), most)]
         # Not when the last one is done: one that finds no room waits, and those behind it do not.
         done = _after(len(pieces), done)
-        for piece in pieces:
-            self.confirm(account, piece, done, broken)
+        for each in pieces:
+            self._confirm(account, each, done, broken)
 
-    def _confirmed(self, done: Callable[[], None], confirmations: Sequence[Confirmation]) -> None:
+    def _confirm(
+        self,
+        account: Account,
+        ids: Sequence[int],
+        done: Callable[[], None],
+        broken: Callable[[Exception], None],
+    ) -> None:
+        """Let these be confirmed when it is their turn."""
+        weight = _weight(ids)
+        confirmed = partial(self._confirmed, account, weight, done)
+        not_confirmed = partial(self._not_confirmed, account, weight, broken)
+        self._turns.enter(
+            account.id, weight, partial(self._store.confirm, account.id, ids, confirmed, not_confirmed)
+        )
+
+    def _confirmed(
+        self,
+        account: Account,
+        weight: int,
+        done: Callable[[], None],
+        confirmations: Sequence[Confirmation],
+    ) -> None:
+        self._turns.leave(account.id, weight)
         if confirmations:
             self._tell_senders(confirmations)
         done()
+
+    def _not_confirmed(
+        self, account: Account, weight: int, broken: Callable[[Exception], None], error: Exception
+    ) -> None:
+        self._turns.leave(account.id, weight)
+        broken(error)
 
     def _tell_senders(self, confirmations: Sequence[Confirmation]) -> None:
         """Tell the senders who asked for it and are here."""
@@ -239,6 +344,10 @@ class Mailroom:
         """How many messages wait, and up to which position they may have been shown."""
         return await self._store.mailbox(account.id)
 
+    async def position(self, account: Account, id: int) -> int:
+        """Where in the account's mailbox this message is or was; 0: never, for all that is known."""
+        return await self._store.position(account.id, id)
+
     async def waiting(self, account: Account, after: int, offered: int) -> tuple[list[Arrival], bool]:
         """A page of waiting messages behind a position, oldest first, and whether more follow.
 
@@ -247,15 +356,34 @@ class Mailroom:
         letters, more = await self._store.waiting(account.id, after)
         return [(letter.position, _waiting(letter, letter.position <= offered)) for letter in letters], more
 
-    async def listing(self, account: Account, box: str, after: int, limit: int) -> Listing:
-        """Entries of a box.
+    async def listing(
+        self, account: Account, box: str, after: int, limit: int, before: Optional[int] = None
+    ) -> Listing:
+        """Entries of a box behind an id, oldest first; or before one, newest first (0 is above all ids).
 
-        @raise chat.errors.Refusal: C{bad-frame}, there is no such box.
+        @raise chat.errors.Refusal: C{bad-frame}, there is no such box, or both ends are given.
         """
-        if box not in ("inbox", "sent"):
-            raise Refusal(Code.BAD_FRAME, "There is no such box; the boxes are inbox and sent.")
-        lines, more = await self._store.listing(account.id, box == "sent", after, limit)
-        return Listing(box=box, messages=[_entry(line, box == "sent") for line in lines], more=more)
+        sent = _is_sent(box)
+        if before is None:
+            lines, more = await self._store.listing(account.id, sent, after, limit)
+        elif after:
+            reason = "A listing has after, for oldest first, or before, for newest first; not both."
+            raise Refusal(Code.BAD_FRAME, reason)
+        else:
+            lines, more = await self._store.latest(account.id, sent, before, limit)
+        return Listing(box=box, messages=[_entry(line, sent) for line in lines], more=more)
+
+    async def search(self, account: Account, wanted: Search) -> Found:
+        """What a query finds in the own mailbox, and of what the account has sent.
+
+        @raise chat.errors.Refusal: C{bad-query}; C{bad-frame}, there is no such box.
+        """
+        boxes = (False, True) if wanted.box is None else (_is_sent(wanted.box),)
+        query = _addressed(parse(wanted.query))
+        found = await self._store.search(account, query, boxes, wanted.before, wanted.limit)
+        pattern = wanted_words(query)
+        entries = [_entry(hit.line, hit.sent, excerpt(hit.body, pattern) or None) for hit in found.hits]
+        return Found(messages=entries, more=found.more, incomplete=found.incomplete)
 
     async def read(self, account: Account, ids: Sequence[int]) -> Messages:
         """Whole messages of the account's mailbox, or sent by it and not yet removed.
@@ -296,6 +424,37 @@ class Mailroom:
                 session.more()
 
 
+class _Together:
+    """The answers to the pieces of a batch, to be given as one."""
+
+    def __init__(
+        self, count: int, answer: Callable[[list[Frame]], None], broken: Callable[[Exception], None]
+    ) -> None:
+        self._answers: list[list[Frame]] = [[] for _ in range(count)]
+        self._left = count
+        self._answer = answer
+        self._broken = broken
+
+    def answer(self, number: int, answers: list[Frame]) -> None:
+        """These are the answers to that piece."""
+        self._answers[number] = answers
+        self._left -= 1
+        if self._left:
+            return
+        frames: list[Frame] = []
+        for each in self._answers:
+            frames += each
+            if each and isinstance(each[-1], Fatal):
+                break
+        self._answer(frames)
+
+    def broken(self, error: Exception) -> None:
+        """One piece failed in a way that is nobody's fault here."""
+        self._left = 0  # which no answer makes it again
+        broken, self._broken = self._broken, lambda error: None
+        broken(error)
+
+
 def draft(message: Message) -> Prepared:
     """The message checked against every limit, or why it cannot be accepted."""
     recipient, subject, body, ref = message.recipient, message.subject, message.body, message.ref
@@ -320,7 +479,9 @@ def draft(message: Message) -> Prepared:
                 )
     name = address(recipient)
     options = (RECEIPT if message.receipt else 0) + (AUTOMATIC if message.automatic else 0)
-    return Draft(name, recipient if name is None else name, subject, body, ref, options)
+    # A person may answer anything.
+    answers = message.answers if message.automatic else 0
+    return Draft(name, recipient if name is None else name, subject, body, ref, options, answers)
 
 
 def too_fast(ref: str | None, seconds: int) -> Refusal:
@@ -332,6 +493,11 @@ def too_fast(ref: str | None, seconds: int) -> Refusal:
         ref=ref,
         seconds=seconds,
     )
+
+
+def _weight(ids: Sequence[int]) -> int:
+    """As how many messages these receipts count."""
+    return max(1, ceil(len(ids) / RECEIPTS_A_MESSAGE))
 
 
 def _after(times: int, done: Callable[[], None]) -> Callable[[], None]:
@@ -354,11 +520,13 @@ def gone() -> Frame:
 
 def fatal(error: FatalError) -> Frame:
     """The frame that tells of an error that ends the session."""
+    gauges.refusals[error.code.value] += 1
     return Fatal(code=error.code.value, reason=error.reason)
 
 
 def failed(refusal: Refusal) -> Frame:
     """The frame that tells of a refusal."""
+    gauges.refusals[refusal.code.value] += 1
     return Failed(code=refusal.code.value, reason=refusal.reason, ref=refusal.ref, seconds=refusal.seconds)
 
 
@@ -383,7 +551,20 @@ def _returned(code: Optional[str], addressee: Optional[str]) -> Optional[Returne
     return Returned(code=code, recipient=addressee or "", note=NOTES[Code(code)])
 
 
-def _entry(line: Line, sent: bool) -> Entry:
+def _is_sent(box: str) -> bool:
+    """Whether the box of this name is the one of what was sent."""
+    if box not in ("inbox", "sent"):
+        raise Refusal(Code.BAD_FRAME, "There is no such box; the boxes are inbox and sent.")
+    return box == "sent"
+
+
+def _addressed(query: Query) -> Query:
+    """The same query with names as accounts have them; one that no account could have stays as it is."""
+    people = [Person(each.role, address(each.name) or each.name, each.negated) for each in query.people]
+    return replace(query, people=tuple(people))
+
+
+def _entry(line: Line, sent: bool, excerpt: Optional[str] = None) -> Entry:
     return Entry(
         id=line.id,
         sender=line.sender,
@@ -392,6 +573,7 @@ def _entry(line: Line, sent: bool) -> Entry:
         subject=line.subject,
         state=fate(line.state, line.code) if sent else standing(line.state),
         returned=_returned(line.code, line.addressee),
+        excerpt=excerpt,
     )
 
 

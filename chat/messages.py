@@ -33,6 +33,7 @@ LOGIN_FRAME_BYTES = 4 * 1024
 USER_FRAME_BYTES = 512 * 1024
 #: The most ids one C{read} may name.
 READ_IDS = 100
+QUERY_BYTES = 1024
 
 _LARGEST = 2**63 - 1
 
@@ -47,8 +48,9 @@ Time = Annotated[
         extra={"der": "milliseconds"},
     ),
 ]
-#: How many entries a C{list} asks for.
+#: How many entries a C{list} asks for, and a C{search}.
 Limit = Annotated[int, Meta(ge=1, le=1000)]
+FoundLimit = Annotated[int, Meta(ge=1, le=100)]
 
 
 class Frame(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -94,6 +96,7 @@ class Message(Frame, frozen=True, kw_only=True):
     it; C{returned} when the message came back; C{again} when it may have been
     shown before without being confirmed; and C{state} in the answer to C{read}.
     C{automatic}: a program wrote it, and nobody asked for it; no program is to answer it.
+    C{answers}: from a client only, the id of the message in its mailbox that this one answers.
     """
 
     id: Number = 0
@@ -108,6 +111,7 @@ class Message(Frame, frozen=True, kw_only=True):
     again: bool = False
     state: str = ""
     automatic: bool = False
+    answers: Number = 0
 
 
 # --- system: the server's prompts and answers to them ---------------------------------
@@ -212,15 +216,22 @@ class Deleted(System, frozen=True, kw_only=True, tag="deleted"):
 
 
 class List(System, frozen=True, kw_only=True, tag="list"):
-    """Ask for the entries of a box (C{inbox} or C{sent}) with an id above C{after}."""
+    """Ask for the entries of a box (C{inbox} or C{sent}) with an id above C{after}, oldest first.
+
+    With C{before}, instead: those with an id below it, newest first; 0 is above all ids.
+    """
 
     box: str
     after: Number = 0
     limit: Limit = 100
+    before: Optional[Number] = None
 
 
 class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """One line of a listing: a message without its body."""
+    """One line of a listing: a message without its body.
+
+    C{excerpt}: only of what was searched for, the body around the first of the words.
+    """
 
     id: Number
     sender: str
@@ -229,6 +240,7 @@ class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     subject: Optional[str] = None
     state: str
     returned: Optional[Returned] = None
+    excerpt: Optional[str] = None
 
 
 class Listing(System, frozen=True, kw_only=True, tag="listing"):
@@ -367,6 +379,33 @@ class Blocked(System, frozen=True, kw_only=True, tag="blocked"):
     usernames: list[str]
 
 
+class Search(System, frozen=True, kw_only=True, tag="search"):
+    """Ask for what in the own mailbox, and of what one sent, a query (see L{chat.query}) finds.
+
+    C{box}: only in this one; C{before}: only with an id below this one; 0 is above all ids.
+    """
+
+    query: str
+    box: Optional[str] = None
+    before: Number = 0
+    limit: FoundLimit = 20
+
+    def __repr__(self) -> str:
+        """Leave the query out: it tells what is in the mailbox, and a repr may be logged."""
+        return f"Search(box={self.box!r})"
+
+
+class Found(System, frozen=True, kw_only=True, tag="found"):
+    """The answer to L{Search}, newest first; C{more} tells whether others follow the last one.
+
+    C{incomplete}: older messages were not looked through, since the index of them is still being made.
+    """
+
+    messages: list[Entry]
+    more: bool
+    incomplete: bool = False
+
+
 #: Every system frame, in the order of their ASN.1 tags.
 SYSTEM: tuple[type[System], ...] = (
     Version,
@@ -404,6 +443,8 @@ SYSTEM: tuple[type[System], ...] = (
     Unblock,
     Blocks,
     Blocked,
+    Search,
+    Found,
 )
 
 

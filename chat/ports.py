@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import Any, Awaitable, Callable, Coroutine, NamedTuple, Protocol, Sequence, Union
 
 from chat.errors import Refusal
-from chat.ledger import Acceptance, Account, Confirmation, Draft, Letter, Line, Mailbox, Removal
+from chat.ledger import Acceptance, Account, Confirmation, Discovery, Draft, Letter, Line, Mailbox, Removal
 from chat.messages import Frame
 from chat.origin import Origin
+from chat.query import Query
 
 #: What became of one draft: accepted, refused, or (C{None}) its sender's account is gone.
 Outcome = Union[Acceptance, Refusal, None]
@@ -48,8 +49,25 @@ class MessageStore(Protocol):
     def waiting(self, account: int, after: int) -> Awaitable[tuple[list[Letter], bool]]:
         """The next page of waiting messages behind a position, and whether more follow."""
 
+    def position(self, account: int, id: int) -> Awaitable[int]:
+        """Where in the account's mailbox this message is or was; 0: never, for all that is known."""
+
     def listing(self, account: int, sent: bool, after: int, limit: int) -> Awaitable[tuple[list[Line], bool]]:
         """Entries of the inbox or of the sent box in ascending order of id, and whether more follow."""
+
+    def latest(self, account: int, sent: bool, before: int, limit: int) -> Awaitable[tuple[list[Line], bool]]:
+        """The same in descending order, those with an id below C{before}; 0 is above all ids."""
+
+    def search(
+        self, account: Account, query: Query, boxes: Sequence[bool], before: int, limit: int
+    ) -> Awaitable[Discovery]:
+        """What a query finds in these boxes (is it the one of what was sent?), newest first.
+
+        What was on disk when it was asked is found, unless the answer says that it is incomplete.
+
+        @param query: the names in it are prepared.
+        @param before: see L{latest}.
+        """
 
     def read(self, account: int, ids: Sequence[int]) -> Awaitable[list[Letter]]:
         """Those of these messages that are in the account's mailbox, or sent by it, and have content."""
@@ -130,23 +148,44 @@ class Grant(NamedTuple):
     expires: int
 
 
+class Asker(NamedTuple):
+    """Who wants a password to be hashed, as far as that is known before.
+
+    @ivar place: where that is asked; C{None}: that tells nothing of who asks.
+    @ivar name: the name that was given, whether there is such an account or not.
+    @ivar home: whether somebody was let in from there before, or something was shown that no stranger has.
+    """
+
+    place: str | None = None
+    name: str = ""
+    home: bool = False
+
+
+#: Nothing is known.
+ANYBODY = Asker()
+
+
 class PasswordStore(Protocol):
     """Passwords, and the tokens that stand for them; what it keeps of either never leaves it."""
 
     def set(
-        self, account: int, password: bytes, codes: Sequence[bytes] | None = None, place: str | None = None
+        self,
+        account: int,
+        password: bytes,
+        codes: Sequence[bytes] | None = None,
+        asker: Asker = ANYBODY,
     ) -> Awaitable[None]:
         """Make this the account's password, and revoke all its tokens.
 
         @param codes: the digests of its recovery codes from now on; C{None}: those it has.
-        @param place: where that is asked for; see L{verify}.
+        @raise chat.errors.Refusal: C{slow-down}, see L{verify}.
         """
 
-    def verify(self, account: int | None, password: bytes, place: str | None = None) -> Awaitable[bool]:
+    def verify(self, account: int | None, password: bytes, asker: Asker = ANYBODY) -> Awaitable[bool]:
         """Whether this is the account's password; for no account, the same work for the answer no.
 
-        @param place: where that is asked; C{None}: that tells nothing of who asks.
-        @raise chat.errors.Refusal: C{slow-down}, too many ask at once, at all or from there.
+        @raise chat.errors.Refusal: C{slow-down}, too many ask at once, at all or from there; who asks
+            again after the seconds that it tells is let in.
         """
 
     def remove(self, account: int) -> Awaitable[None]:
@@ -158,12 +197,10 @@ class PasswordStore(Protocol):
         For no account, the same work for the answer no. Writes nothing.
         """
 
-    def recover(
-        self, account: int, code: bytes, password: bytes, place: str | None = None
-    ) -> Awaitable[bool]:
+    def recover(self, account: int, code: bytes, password: bytes, asker: Asker = ANYBODY) -> Awaitable[bool]:
         """Use up a recovery code: make this the account's password, and revoke all its tokens.
 
-        @param place: where that is asked for; see L{verify}.
+        @raise chat.errors.Refusal: C{slow-down}, see L{verify}.
         @return: False: it was not good any more, and nothing was changed.
         """
 

@@ -24,8 +24,8 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chat.crowd import Crowd, Place
 from chat.errors import Code, FatalError
+from chat.limits.crowd import Crowd, Place
 from chat.messages import Answer, Bye, Fatal, Frame
 from chat.origin import Origin, origin
 from chat.ports import Peer
@@ -78,7 +78,7 @@ class ChatProtocol(Protocol):
             self.abort()
             return
         self.transport.registerProducer(self, True)
-        _keep_alive(self.transport)
+        keep_alive(self.transport)
         self._timer = self._door.reactor.callLater(self._door.login_timeout, self._login_timed_out)
         if not isinstance(self.transport, TLSMemoryBIOProtocol):
             self._greet()  # if it is TLS below, what is in between does not tell when that is agreed upon
@@ -166,7 +166,7 @@ class ChatProtocol(Protocol):
         self._cancel_timer()
         self.transport.unregisterProducer()
         self._timer = self._door.reactor.callLater(LINGER, self.transport.abortConnection)
-        if _half_closes(self.transport) and not self._ended:
+        if half_closes(self.transport) and not self._ended:
             # Closing with unread input resets the connection, and our last words with it:
             # say that nothing more comes, and listen (to nothing) until the client hangs up.
             self._resume_transport()
@@ -192,7 +192,14 @@ class ChatProtocol(Protocol):
 
     def shut_down(self) -> None:
         """The server stops: the session ends after the answers still due."""
-        self._end(FatalError(Code.SHUTTING_DOWN, "The server is shutting down."))
+        self.end(FatalError(Code.SHUTTING_DOWN, "The server is shutting down."))
+
+    def end(self, error: FatalError) -> None:
+        """Let the session end with this last word, after the answers still due."""
+        if not self._greeted:
+            self.abort()  # in the middle of a handshake nothing can be said
+            return
+        self._guarded(lambda: self._session.end(error))
 
     def abort(self) -> None:
         """Waited long enough."""
@@ -256,13 +263,7 @@ class ChatProtocol(Protocol):
         self._greeted = True
         self._guarded(self._session.start)
         if self._place.refusal is not None:
-            self._end(self._place.refusal)
-
-    def _end(self, error: FatalError) -> None:
-        if not self._greeted:
-            self.abort()  # in the middle of a handshake nothing can be said
-            return
-        self._guarded(lambda: self._session.end(error))
+            self.end(self._place.refusal)
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """An error in this session is this session's end, and no more."""
@@ -301,7 +302,7 @@ class ChatProtocol(Protocol):
             return
         self._timer = None
         reason = f"No complete login within {self._door.login_timeout:g} seconds. Connect again."
-        self._end(FatalError(Code.LOGIN_TIMEOUT, reason))
+        self.end(FatalError(Code.LOGIN_TIMEOUT, reason))
 
 
 class ChatFactory(Factory):
@@ -366,12 +367,13 @@ class ChatFactory(Factory):
             connection.abort()
 
 
-def _half_closes(transport: object) -> bool:
+def half_closes(transport: object) -> bool:
+    """Whether it can be said there that nothing more comes, and still be listened."""
     plain = ITCPTransport.providedBy(transport) or IUNIXTransport.providedBy(transport)
     return plain and not ISSLTransport.providedBy(transport)
 
 
-def _keep_alive(transport: Any) -> None:
+def keep_alive(transport: Any) -> None:
     """Let the kernel find out that a silent peer is gone: after about two minutes."""
     if not ITCPTransport.providedBy(transport) or IUNIXTransport.providedBy(transport):
         return  # Twisted's UNIX sockets claim to be both

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import socket
 import sys
 import time
 from contextlib import nullcontext, suppress
@@ -14,9 +12,7 @@ from typing import Any, Callable
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -24,19 +20,26 @@ from twisted.python.failure import Failure
 
 from chat import __version__
 from chat.accounts import Accounts, Registration
-from chat.allowance import Allowance, Rate
-from chat.crowd import TOLD_AT_ONCE, Crowd
 from chat.directory import Directory
 from chat.errors import StartError, tls_needed
-from chat.evenness import Evenness
+from chat.health.rounds import Rounds
+from chat.health.vitals import Doorway, Vitals
+from chat.limits.allowance import Allowance, Rate
+from chat.limits.crowd import TOLD_AT_ONCE, Crowd
+from chat.limits.evenness import Evenness
+from chat.limits.throttle import Throttle
+from chat.listening import cannot_listen, endpoint, let_wait, show
 from chat.mailroom import Mailroom
 from chat.outlet import Outlet
 from chat.ports import Peer
 from chat.protocol import ChatFactory
+from chat.proxied import PREFIX, inside
 from chat.rights import Rights
 from chat.session import Session
 from chat.signals import on_hangup
 from chat.store import Store
+from chat.store.fates import EVERY as COUNT_EVERY
+from chat.store.fates import Count
 from chat.store.files import DataDirectory, schemas
 from chat.store.hashing import HashingPool
 from chat.store.key import read as read_key
@@ -45,10 +48,12 @@ from chat.store.pool import DirectPool, threaded_pool
 from chat.store.retention import Retention
 from chat.store.room import Room
 from chat.store.upgrade import steps
-from chat.throttle import Throttle
 from chat.tls.certificate import Pair
 from chat.tls.door import Door, is_local
 from chat.tls.guard import Guard
+from chat.web import metrics
+from chat.web.door import PLAINTEXT, PROTOCOLS, WebDoor
+from chat.web.site import ChatSite
 from chat.wire import Codec
 from chat.wire.text import TextTranslator
 from chat.wire.translator import FrameTranslator, Translator, refuse
@@ -59,8 +64,6 @@ if sys.platform != "win32":
 SERVER = f"chat {__version__}"
 #: How long open connections may take to close when the server stops, in seconds.
 GRACE = 5.0
-#: How many connections may wait at a door for their turn.
-WAITING_LINE = 4096
 #: What is not for connections: files, threads, who is told that there are too many, and those not closed yet.
 SPARE_DESCRIPTORS = TOLD_AT_ONCE + 156
 _DAY = 24 * 60 * 60 * 1000
@@ -73,11 +76,14 @@ TRANSLATORS: dict[str, Callable[[], Translator]] = {
 }
 #: What a client can ask for by ALPN, at any door with TLS.
 BY_PROTOCOL = {f"chat/{kind}".encode(): translator for kind, translator in TRANSLATORS.items()}
+#: The kind of door that browsers come in by.
+WEB = "web"
 #: Where the doors are unless they are named.
 DEFAULT_DOORS = (
     ("text", "tcp:5310:interface=127.0.0.1"),
     ("json", "tcp:5311:interface=127.0.0.1"),
     ("der", "tcp:5312:interface=127.0.0.1"),
+    (WEB, "tcp:5380:interface=127.0.0.1"),
 )
 
 
@@ -86,9 +92,12 @@ class Settings:
     """What the operator decides.
 
     @ivar data: the data directory.
-    @ivar doors: pairs of a kind of door (a key of L{TRANSLATORS}) and an endpoint description.
+    @ivar doors: pairs of a kind of door (a key of L{TRANSLATORS}, or L{WEB}) and an endpoint description.
+    @ivar web_origins: the pages of other servers that may talk to this one, see L{chat.web.origins}.
+    @ivar web_proxies: who is believed whom they ask for, see L{chat.web.proxies}.
+    @ivar metrics_open: whether everybody sees the numbers, see L{chat.web.metrics}.
     @ivar registration: who may sign up; C{None}: anyone, as long as every door is on loopback
-        or a UNIX socket, else whoever has an invitation.
+        or a UNIX socket, and no proxy brings others there; else whoever has an invitation.
     @ivar bcrypt_rounds: the cost of password hashes, 4 to 31.
     @ivar login_timeout: seconds a login may take.
     @ivar token_days: days for which a token can stand for a password.
@@ -109,6 +118,9 @@ class Settings:
 
     data: Path = Path("chat-data")
     doors: tuple[tuple[str, str], ...] = field(default=DEFAULT_DOORS)
+    web_origins: tuple[str, ...] = ()
+    web_proxies: tuple[str, ...] = ()
+    metrics_open: bool = False
     registration: Registration | None = None
     bcrypt_rounds: int = 12
     login_timeout: float = 60.0
@@ -137,7 +149,7 @@ class ChatService(Service):
         """Read all that may be out of reach later (under a chroot); touch nothing yet.
 
         @param rights: which rights it gives up as it starts; by default it keeps those it has.
-        @raise ValueError: an endpoint description that cannot be used.
+        @raise ValueError: an endpoint description that cannot be used, or what is said of the web door.
         @raise chat.errors.StartError: a certificate or a key that cannot be used.
         """
         self._reactor = reactor
@@ -148,14 +160,14 @@ class ChatService(Service):
         key = settings.password_key
         self._opener = PLAIN if key is None else Opener(read_key(key, self._rights.outside(settings.data)))
         self._endpoints = [
-            (kind, description, _endpoint(reactor, kind, description)) for kind, description in settings.doors
+            (kind, description, endpoint(reactor, kind, description)) for kind, description in settings.doors
         ]
+        self._web = WebDoor(settings.web_origins, settings.web_proxies)
         self._ports: list[IListeningPort] = []
-        self._factories: list[ChatFactory] = []
+        self._factories: list[ChatFactory | ChatSite] = []
         self._forget_hangup: Callable[[], object] = lambda: None
         self._guard = Guard(
             settings.data,
-            BY_PROTOCOL,
             reactor.seconds,
             forced=settings.tls,
             waived=settings.allow_plaintext,
@@ -200,6 +212,7 @@ class ChatService(Service):
                     self._log.info("the server is {rights}, and nobody else any more", rights=self._rights)
                 self._forget_hangup = on_hangup(self._reactor, self._guard.reload)
                 self._retention.start()
+                self._recount.start()
             except BaseException:
                 self._take_down()
                 raise
@@ -225,6 +238,7 @@ class ChatService(Service):
         store = self._store(
             DirectPool(self._settings.data, self._opener), _AtOnce(self._reactor), lambda account: False
         )
+        store.indexing.stop()  # there is time for that later
         directory = Directory()
         mailroom = Mailroom(store, directory, self._now)
         accounts = Accounts(store, store.passwords, mailroom, directory, Registration.CLOSED)
@@ -251,7 +265,7 @@ class ChatService(Service):
             Rate.per_second(settings.messages_per_second),
             Rate.per_second(settings.bytes_per_second),
         )
-        self._mailroom = Mailroom(self._data, online, self._now, allowance)
+        self._mailroom = Mailroom(self._data, online, self._now, allowance, time.monotonic)
         self._accounts = Accounts(
             self._data,
             self._data.passwords,
@@ -273,6 +287,37 @@ class ChatService(Service):
             fold=int(settings.fold * _DAY),
         )
 
+        self._counting = HashingPool(1, "count")
+        self._counting.start()
+        self._recount = Rounds("count", COUNT_EVERY, self._reactor, self._count, first=0.0)
+        self._vitals = Vitals(
+            self._reactor,
+            self._data,
+            mailroom=self._mailroom,
+            directory=online,
+            crowd=self._crowd,
+            doors=lambda: self._doorways,
+            disk=self._room.disk,
+            rounds=lambda: [self._recount, *self._retention.rounds, *self._guard.rounds],
+            expires=lambda: self._guard.expires,
+        )
+
+    async def _count(self) -> None:
+        await self._data.recount(
+            Count(self._settings.data, self._opener),
+            lambda function: deferToThreadPool(self._reactor, self._counting, function),
+        )
+
+    @property
+    def _doorways(self) -> list[Doorway]:
+        """The doors as they are now."""
+        return [
+            Doorway(kind, show(port.getHost()), way.name.lower(), len(factory.connections))
+            for (kind, _, _), port, way, factory in zip(
+                self._endpoints, self._ports, self._ways, self._factories[1:]
+            )
+        ]
+
     def _store(self, pool: Any, reactor: Any, live: Callable[[int], bool]) -> Store:
         return Store(
             pool,
@@ -287,45 +332,62 @@ class ChatService(Service):
             tokens=int(self._settings.token_days * _DAY),
             room=self._room,
             limit=self._settings.mailbox_limit,
+            clock=time.monotonic,
         )
 
     def _listen(self) -> None:
         outlet = Outlet(self._reactor)
         doors: list[tuple[Door, IListeningPort]] = []
-        for kind, description, endpoint in self._endpoints:
-            factory = ChatFactory(
-                self._reactor,
-                TRANSLATORS[kind],
-                self._converse,
-                self._settings.login_timeout,
-                BY_PROTOCOL,
-                self._crowd,
-            )
-            self._factories.append(factory)
-            door = Door(factory, BY_PROTOCOL, TRANSLATORS[kind]().render([refuse(tls_needed()).frame]))
+        rooms = metrics.resources(self._vitals, self._settings.metrics_open)
+        self._factories.append(
+            self._web.furnish(self._reactor, self._converse, self._settings.login_timeout, self._crowd, rooms)
+        )
+        for kind, description, listening in self._endpoints:
+            door = self._door(kind)
             outcome: list[Any] = []
             # A UNIX socket belongs to whoever makes it; a port does not.
-            with nullcontext() if description.startswith("unix") else self._rights.for_port():
-                endpoint.listen(door).addBoth(outcome.append)
+            with nullcontext() if inside(description).startswith("unix") else self._rights.for_port():
+                listening.listen(door).addBoth(outcome.append)
             if isinstance(outcome[0], Failure):
-                raise StartError(_cannot_listen(kind, description, outcome[0]))
+                raise StartError(cannot_listen(kind, description, outcome[0]))
             port = outcome[0]
             self._ports.append(port)
-            _let_wait(port)
+            let_wait(port)
             outlet.serve(port)
             doors.append((door, port))
-        ways = self._guard.open(doors, self._reactor)
-        for (kind, _, _), (_, port), way in zip(self._endpoints, doors, ways):
+        self._ways = self._guard.open(doors, self._reactor)
+        for (kind, _, _), (_, port), way in zip(self._endpoints, doors, self._ways):
             self._log.info(
                 "{kind} door listening on {address}{way}",
                 kind=kind,
-                address=_show(port.getHost()),
+                address=show(port.getHost()),
                 way=way.value,
             )
         self._guard.start(self._reactor)
-        if self._settings.registration is None and all(is_local(port.getHost()) for port in self._ports):
+        brought = any(description.startswith(PREFIX) for _, description in self._settings.doors)
+        alone = not (brought or self._settings.web_proxies)
+        local = alone and all(is_local(port.getHost()) for port in self._ports)
+        if local and self._settings.registration is None:
             self._accounts.registration = Registration.OPEN
         self._log.info("registration is {mode}", mode=self._accounts.registration.value)
+
+    def _door(self, kind: str) -> Door:
+        """What listens at one more endpoint."""
+        if kind == WEB:
+            site = self._web.site(self._reactor, self._crowd)
+            self._factories.append(site)
+            return Door(site, PROTOCOLS, PLAINTEXT)
+        translator = TRANSLATORS[kind]
+        factory = ChatFactory(
+            self._reactor,
+            translator,
+            self._converse,
+            self._settings.login_timeout,
+            BY_PROTOCOL,
+            self._crowd,
+        )
+        self._factories.append(factory)
+        return Door(factory, BY_PROTOCOL, translator().render([refuse(tls_needed()).frame]))
 
     def _converse(self, peer: Peer) -> Session:
         return Session(peer, self._accounts, self._mailroom, SERVER)
@@ -337,15 +399,18 @@ class ChatService(Service):
 
     async def _stop(self) -> None:
         await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
+        self._web.shut_down()
         closed = DeferredList([factory.shut_down() for factory in self._factories])
         grace = self._reactor.callLater(GRACE, self._abort)
         await closed
         if grace.active():
             grace.cancel()
         self._retention.stop()
+        self._recount.stop()
         self._guard.stop()
         await self._data.close()
         self._hashing.stop()
+        self._counting.stop()
         self._directory.close()
         self._forget_hangup()
         self._log.info("stopped; everything accepted is on disk")
@@ -361,8 +426,10 @@ class ChatService(Service):
         if self._ports:
             # The reactor does not run and never will: a UNIX socket is removed here or not at all.
             self._reactor.runUntilCurrent()
-        if hasattr(self, "_hashing"):
+        if hasattr(self, "_recount"):
+            self._recount.stop()
             self._hashing.stop()
+            self._counting.stop()
         self._guard.undo()
         self._directory.undo()
 
@@ -396,57 +463,6 @@ class _AtOnce:
     def callLater(self, delay: float, function: Callable[..., object], *arguments: object) -> None:
         """Now is late enough."""
         function(*arguments)
-
-
-def _endpoint(reactor: Any, kind: str, description: str) -> IStreamServerEndpoint:
-    """The endpoint of this description.
-
-    @raise ValueError: it is none, or it needs something that is not there.
-    """
-    try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, _private(description))
-    except Exception as error:  # every kind of endpoint has its own ways to fail
-        cause = f"{type(error).__name__}: {error}"
-        raise ValueError(f"--{kind} {description!r} is no endpoint that can be used ({cause})") from error
-    return endpoint
-
-
-def _private(description: str) -> str:
-    """The same door; a UNIX socket is for its owner alone, unless the operator says which C{mode} it has."""
-    kind, *parts = re.split(r"(?<!\\):", description)
-    places = [part for part in parts if "=" not in part]
-    if kind != "unix" or len(places) > 1 or any(part.startswith("mode=") for part in parts):
-        return description
-    return f"{description}:mode=600"
-
-
-def _cannot_listen(kind: str, description: str, failure: Failure) -> str:
-    cause: object = failure.value
-    if isinstance(cause, CannotListenError):
-        cause = cause.socketError
-    return (
-        f"The {kind} door cannot listen on {description} ({cause}):"
-        f" stop what is using it, or name another endpoint with --{kind}."
-    )
-
-
-def _let_wait(port: Any) -> None:
-    """Let the clients of a server that was started anew come back all at once.
-
-    Endpoints let 50 wait. Who comes when the line is full is not heard, and knocks again only
-    after a second, then after three more, and so on.
-    """
-    listening = getattr(port, "socket", None)
-    if isinstance(listening, socket.socket):
-        listening.listen(WAITING_LINE)
-
-
-def _show(address: Any) -> str:
-    if not hasattr(address, "host"):
-        name = address.name
-        return f"unix:{name.decode(errors='replace') if isinstance(name, bytes) else name}"
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    return f"{host}:{address.port}"
 
 
 def _one_line(

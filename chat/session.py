@@ -20,8 +20,10 @@ from msgspec import Struct
 from chat.accounts import Accounts, Admission
 from chat.errors import Code, FatalError, Refusal, account_gone
 from chat.feed import Feed
+from chat.health import gauges
 from chat.journal import Event, tell
 from chat.ledger import Account, Arrival
+from chat.limits.throttle import WRONG
 from chat.login import Introduction, Outcome
 from chat.mailroom import Mailroom, failed, fatal
 from chat.messages import (
@@ -55,6 +57,7 @@ from chat.messages import (
     Received,
     Recovery,
     RecoveryCodes,
+    Search,
     System,
     Token,
     TokenIssued,
@@ -65,7 +68,6 @@ from chat.messages import (
     rfc3339,
 )
 from chat.ports import Peer
-from chat.throttle import WRONG
 
 #: How much one session may have under way in the mailroom: messages, and bytes of bodies and ids.
 SENDS_UNDER_WAY = 500
@@ -127,11 +129,15 @@ class Session:
     @ivar ready: whether more frames may be handed in.
     @ivar logged_in: whether the login is complete.
     @ivar limit: the most bytes that the next frame may have.
+    @ivar shown_after: what a door may decide before a login: to be shown only what arrived behind the message
+        of this id, not all that waits (0), or nothing of the mailbox at all (C{None}): then nobody is
+        here who could confirm anything, and what comes is not counted as shown.
     """
 
     __slots__ = (
         "_accounts",
         "_admission",
+        "_behind",
         "_bytes",
         "_feed",
         "_held",
@@ -150,6 +156,7 @@ class Session:
         "limit",
         "logged_in",
         "ready",
+        "shown_after",
         "state",
     )
 
@@ -166,12 +173,14 @@ class Session:
         self._sends = 0  # under way in the mailroom
         self._bytes = 0
         self._held = False  # a command is being answered; the frames behind it wait
+        self._behind = False  # a command waits for the sends and receipts before it
         self._feed: Optional[Feed] = None
         self._notices: dict[str, list[int]] = {}  # deliveries the peer was too busy to be told of
         self._kept = 0  # the bytes of these
         self._admission: Optional[Admission] = None
         self._tokens: tuple[int, ...] = ()  # the numbers of those shown and given in this login
         self.account: Optional[Account] = None
+        self.shown_after: Optional[int] = 0
         self._become(State.LOGIN)
 
     # --- what the connection says ---
@@ -179,6 +188,10 @@ class Session:
     def start(self) -> None:
         """The connection stands: the server speaks first."""
         self._peer.send([Version(protocol=PROTOCOL_VERSION, server=self._server), self.prompt])
+
+    def tell_logins_by(self, tell: Callable[..., None]) -> None:
+        """Let this log the logins; without it, L{chat.journal.tell} does."""
+        self._introduction.tell_login = tell
 
     @property
     def prompt(self) -> System:
@@ -237,6 +250,11 @@ class Session:
     # --- what the mailroom and the directory say ---
 
     @property
+    def settling(self) -> bool:
+        """Whether something that was said by the client is not on disk yet, receipts included."""
+        return self._sends > 0 or self._bytes > 0
+
+    @property
     def live(self) -> bool:
         """See L{chat.directory.Resident.live}."""
         feed = self._feed
@@ -292,12 +310,20 @@ class Session:
                     self._login(queue.popleft())
                 elif type(queue[0]) is Message:
                     self._accept(self._take_messages())
+                elif self.settling and self._overtakes(queue[0]):
+                    self._behind = True
+                    break
                 else:
                     self._user(queue.popleft())
         finally:
             self._proceeding = False
             self._weigh()
         self._flush()
+
+    def _overtakes(self, frame: Incoming) -> bool:
+        """Whether it could be carried out before what was sent before it, and not know of that."""
+        assert self.account is not None
+        return not isinstance(frame, _ALWAYS_IN_ORDER) and self._mailroom.waits(self.account)
 
     def _take_messages(self) -> list[Message]:
         """The messages at the front of the queue: they go to the mailroom together."""
@@ -327,6 +353,8 @@ class Session:
             self._refuse_login(self._out_of_place(frame) or _not_before_login(ref))
 
     def _door_says(self, frame: Frame) -> None:
+        if isinstance(frame, (Failed, Fatal)):
+            gauges.refusals[frame.code] += 1
         if isinstance(frame, Fatal):
             self._last(frame)
         else:
@@ -346,7 +374,10 @@ class Session:
         elif isinstance(frame, Ping):
             self._answer(Pong())
         elif isinstance(frame, List):
-            self._hold(self._command(self._mailroom.listing(account, frame.box, frame.after, frame.limit)))
+            listing = self._mailroom.listing(account, frame.box, frame.after, frame.limit, frame.before)
+            self._hold(self._command(listing))
+        elif isinstance(frame, Search):
+            self._hold(self._command(self._mailroom.search(account, frame)))
         elif isinstance(frame, Read):
             self._hold(self._command(self._mailroom.read(account, frame.ids)))
         elif isinstance(frame, Delete):
@@ -417,6 +448,7 @@ class Session:
     def _confirmed(self, size: int) -> None:
         """A receipt is on disk."""
         self._bytes -= size
+        self._catch_up()
         if not self.ready:
             self._look_again()
 
@@ -440,6 +472,7 @@ class Session:
         self._bytes -= turn.size
         turn.frames = frames
         self._flush()
+        self._catch_up()
         if not self.ready:
             self._look_again()
 
@@ -447,6 +480,13 @@ class Session:
     def _broken(self, error: Exception) -> None:
         """The store could not do it, and has logged why."""
         self.fail()
+
+    def _catch_up(self) -> None:
+        """Go on with the command that waits for what was said before it, if nothing of that is left."""
+        if self._behind and not self.settling:
+            self._behind = False
+            self._weigh()
+            self._proceed()
 
     def _look_again(self) -> None:
         """Less is under way now: perhaps more frames can be taken."""
@@ -568,10 +608,14 @@ class Session:
         self.account = account = admission.account
         self._mailroom.enter(account, self)
         mailbox = await self._mailroom.mailbox(account)
+        after = self.shown_after
+        position = await self._mailroom.position(account, after) if after else 0
         if self.closed:
             return []
         self._become(State.USER)
-        self._feed = Feed(account, self._mailroom, self._peer, mailbox.offered)
+        self._feed = Feed(account, self._mailroom, self._peer, mailbox.offered, position)
+        if after is None:
+            self._feed.stop()
         return [Welcome(username=account.name, waiting=mailbox.waiting)]
 
     def _become(self, state: State) -> None:
@@ -584,7 +628,7 @@ class Session:
     def _weigh(self) -> None:
         """Find out whether more frames may be handed in."""
         self.ready = (
-            not self._held
+            not (self._held or self._behind)
             and not self._proceeding  # an answer that was there at once; whoever takes the frames goes on
             and self._sends < SENDS_UNDER_WAY
             and self._bytes < BYTES_UNDER_WAY
@@ -645,6 +689,8 @@ class Session:
 
 #: The kinds of frames in what nearly always arrives at a time.
 _ONLY_MESSAGES = {Message}
+#: What is answered in its turn, and asks for nothing that is being written.
+_ALWAYS_IN_ORDER = (Received, Answer, Ping, Quit)
 #: What a client may say.
 _FROM_CLIENTS = (
     Login,
@@ -663,6 +709,7 @@ _FROM_CLIENTS = (
     Block,
     Unblock,
     Blocks,
+    Search,
 )
 
 

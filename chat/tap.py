@@ -10,7 +10,7 @@ from twisted.python import usage
 from chat.accounts import Registration
 from chat.errors import StartError
 from chat.rights import Rights
-from chat.service import DEFAULT_DOORS, ChatService, Settings
+from chat.service import DEFAULT_DOORS, WEB, ChatService, Settings
 from chat.signals import stop_once
 from chat.store.key import found
 from chat.store.room import MIB
@@ -27,16 +27,17 @@ back to its sender with the reason; never lost, never doubled, never unaccounted
 
 Every door is a Twisted endpoint, such as tcp:5311:interface=127.0.0.1, unix:/run/chat/json or
 systemd:domain=INET:index=0; each option may be repeated, and naming any door replaces all the
-defaults (text on 127.0.0.1 port 5310, JSON on 5311, DER on 5312). The log says for each the address
-it really listens on.
+defaults (text on 127.0.0.1 port 5310, JSON on 5311, DER on 5312, web on 5380). The log says for
+each the address it really listens on.
 
 A door that other machines can reach speaks TLS. Without --certificate the server makes a key and a
 certificate in the data directory at its first start; the log says its fingerprint.
 
-Try it with: telnet 127.0.0.1 5310"""
+Try it with a browser at http://127.0.0.1:5380/, or with: telnet 127.0.0.1 5310"""
 
     optFlags = [
         ["tls", None, "Speak TLS at doors on loopback, too."],
+        ["metrics-open", None, "Show /metrics of the web door to everybody, not only on this machine."],
         [
             "allow-plaintext",
             None,
@@ -51,7 +52,8 @@ Try it with: telnet 127.0.0.1 5310"""
             None,
             "Who may sign up: open (anyone who reaches a door), invite (whoever has an invitation of"
             " chatctl invite) or closed (nobody)."
-            " [default: open while every door is on loopback or a UNIX socket, else invite]",
+            " [default: open while every door is on loopback or a UNIX socket without --web-proxy, else"
+            " invite]",
         ],
         ["certificate", None, None, "File with the server's certificate and its chain, as PEM, for TLS."],
         ["key", None, None, "File with the key of --certificate, as PEM."],
@@ -89,6 +91,8 @@ Try it with: telnet 127.0.0.1 5310"""
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self["doors"] = []
+        self["web-origins"] = []
+        self["web-proxies"] = []
 
     def opt_text(self, endpoint: str) -> None:
         """Open a door for people with telnet or nc here."""
@@ -101,6 +105,18 @@ Try it with: telnet 127.0.0.1 5310"""
     def opt_der(self, endpoint: str) -> None:
         """Open a door for programs here: ASN.1 DER."""
         self["doors"].append(("der", endpoint))
+
+    def opt_web(self, endpoint: str) -> None:
+        """Open a door for browsers, and for programs that speak HTTP, here."""
+        self["doors"].append((WEB, endpoint))
+
+    def opt_web_origin(self, origin: str) -> None:
+        """Let this page of another server (as https://chat.example) talk to the web door."""
+        self["web-origins"].append(origin)
+
+    def opt_web_proxy(self, proxy: str) -> None:
+        """Believe the proxy at this address (or network, or unix) whom it asks for: X-Forwarded-For."""
+        self["web-proxies"].append(proxy)
 
     def postOptions(self) -> None:
         """Check every value.
@@ -139,6 +155,9 @@ def makeService(options: Options) -> ChatService:
     settings = Settings(
         data=Path(options["data"]),
         doors=tuple(options["doors"]) or DEFAULT_DOORS,
+        web_origins=tuple(options["web-origins"]),
+        web_proxies=tuple(options["web-proxies"]),
+        metrics_open=bool(options["metrics-open"]),
         registration=options["registration"],
         bcrypt_rounds=options["bcrypt-rounds"],
         login_timeout=options["login-timeout"],
@@ -152,7 +171,7 @@ def makeService(options: Options) -> ChatService:
         connections=options["connections"],
         connections_per_address=options["connections-per-address"],
         fold=options["fold"],
-        password_key=found(options["password-key"] and Path(options["password-key"])),
+        password_key=found(None if options["password-key"] is None else Path(options["password-key"])),
         tls=bool(options["tls"]),
         allow_plaintext=bool(options["allow-plaintext"]),
         certificate=_pair(options),

@@ -102,7 +102,10 @@ class Daemon:
                 if door[3] == ", TLS":
                     self.encrypted.add(door[2])
         # It listens, but does it run? Until then a signal would end it where it stands.
-        connection = self.connect(self.doors[0][0])
+        kind = self.doors[0][0]
+        connection = self.connect(kind)
+        if kind == "web":
+            connection.sendall(b"HEAD / HTTP/1.0\r\n\r\n")
         connection.recv(1)
         connection.close()
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterable, Optional
 
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.error import ConnectionDone
@@ -177,6 +177,10 @@ class Wire(StringTransport):
         if len(self.unread) > self.window and not self._paused and self.producer:
             self._paused = True
             self.producer.pauseProducing()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """See C{ITransport.writeSequence}."""
+        self.write(b"".join(data))
 
     def unregisterProducer(self) -> None:
         """See C{IConsumer.unregisterProducer}."""

@@ -58,6 +58,14 @@ ENTRY = m.Entry(
     state="returned",
     returned=RETURNED,
 )
+EXCERPT = m.Entry(
+    id=17,
+    sender="bob",
+    recipient="alice",
+    time=TIME,
+    state="waiting",
+    excerpt="... the caf\u00e9, as we said ...",
+)
 
 #: Every kind of frame, with all that it can hold and with as little as it can.
 SAMPLES: tuple[m.Frame, ...] = (
@@ -115,6 +123,13 @@ SAMPLES: tuple[m.Frame, ...] = (
     m.Blocked(usernames=["mallory", "\u00e9ve"]),
     m.Blocked(usernames=[]),
     m.Message(recipient="bob", body="The backup is done.", automatic=True),
+    m.Message(recipient="bob", body="I am away.", automatic=True, answers=17),
+    m.List(box="inbox", before=0, limit=20),
+    m.List(box="sent", before=2**63 - 1),
+    m.Search(query='from:bob "as we said" caf*', box="inbox", before=118, limit=100),
+    m.Search(query=""),
+    m.Found(messages=[ENTRY, EXCERPT], more=True, incomplete=True),
+    m.Found(messages=[], more=False),
 )
 
 #: Strings that have broken programs, and any other.

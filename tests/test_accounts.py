@@ -252,9 +252,11 @@ class SignUpTests(AccountsCase):
 
     def test_tooMany(self) -> None:
         """When the password could not be hashed there is no account, and the name stays free."""
-        self.patch(self.world.store.passwords, "_busy", 10_000)
+        others = self.world.store.passwords._reception._others
+        self.patch(others, "_most", 0)
         self.assertRefused(Code.SLOW_DOWN, self.world.result, self.accounts.sign_up("alice", PASSWORD))
-        self.patch(self.world.store.passwords, "_busy", 0)
+        self.patch(others, "_most", 1)
+        self.world.clock.advance(1)
         self.assertEqual((self.states(), self.hashes()), ({}, []))
         self.world.sign_up("alice")
 

@@ -1,12 +1,12 @@
-"""How much each account may send: L{chat.allowance}."""
+"""How much each account may send: L{chat.limits.allowance}."""
 
 from __future__ import annotations
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chat import allowance
-from chat.allowance import PATIENCE, UNLIMITED, Allowance, Grant, Rate
+from chat.limits import allowance
+from chat.limits.allowance import PATIENCE, UNLIMITED, Allowance, Grant, Rate
 
 
 class AllowanceTests(SynchronousTestCase):

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Importing module -> the modules it names.
 Imports = Mapping[str, frozenset[str]]
 
-WORDS = ("chat.messages", "chat.errors", "chat.codes", "chat.invitation")
+WORDS = ("chat.messages", "chat.errors", "chat.codes", "chat.invitation", "chat.query")
 WIRE = ("chat.wire",)
 RULES = (
     "chat.session",
@@ -30,14 +30,16 @@ RULES = (
     "chat.ledger",
     "chat.ports",
     "chat.origin",
-    "chat.crowd",
+    "chat.limits.crowd",
     "chat.journal",
     "chat.lookalikes",
-    "chat.throttle",
-    "chat.evenness",
+    "chat.limits.throttle",
+    "chat.limits.evenness",
+    "chat.limits.echoes",
+    "chat.limits.turns",
 )
 STORE = ("chat.store",)
-DOORS = ("chat.protocol", "chat.outlet")
+DOORS = ("chat.protocol", "chat.outlet", "chat.proxied", "chat.web")
 CLIENT = ("chat.client",)
 #: TLS; what a certificate is called is for both sides.
 CALLED = ("chat.tls.fingerprint", "chat.tls.wordlist")
@@ -49,7 +51,6 @@ OUTSIDE = (
     "chat.tap",
     "chat.admin",
     "chat.conformance",
-    "chat.web",
     *CLIENT,
 )
 
@@ -160,6 +161,11 @@ class HouseTests(SynchronousTestCase):
         self.assertEqual(straying(self.imports, WORDS, WORDS), [])
         self.assertEqual(self.imports["chat"], {"__future__"})
 
+    def test_gauges(self) -> None:
+        """What is counted as it happens needs nobody; the rounds need a word for what is refused."""
+        self.assertEqual(straying(self.imports, ("chat.health.gauges",), ()), [])
+        self.assertEqual(straying(self.imports, ("chat.health.rounds",), ("chat.errors",)), [])
+
     def test_wire(self) -> None:
         """The codecs know the vocabulary, and do no I/O."""
         self.assertEqual(straying(self.imports, WIRE, (*WORDS, *WIRE)), [])
@@ -186,8 +192,8 @@ class HouseTests(SynchronousTestCase):
         self.assertEqual(straying(self.imports, CLIENT, (*shared, *CLIENT)), [])
 
     def test_tls(self) -> None:
-        """TLS knows the errors and nothing else of the project; what a certificate is called needs nobody."""
-        self.assertEqual(straying(self.imports, TLS, ("chat.errors", *TLS)), [])
+        """TLS knows the errors and the rounds, and nobody else; what a certificate is called needs nobody."""
+        self.assertEqual(straying(self.imports, TLS, ("chat.errors", "chat.health.rounds", *TLS)), [])
         self.assertEqual(straying(self.imports, CALLED, CALLED), [])
         self.assertEqual(crossing(self.imports, CALLED, ("twisted", "cryptography", "OpenSSL")), [])
 

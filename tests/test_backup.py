@@ -19,6 +19,7 @@ from chat.admin.restore import restore
 from chat.store import backup as copying
 from chat.store.files import LOCK, NAMES, DataDirectory, path, schemas
 from chat.store.opener import Opener
+from chat.tls.certificate import own
 from tests.test_audit import BUSY, ROOT, called, listing, names, town
 from tests.world import World, open_world
 
@@ -58,6 +59,24 @@ class BackupTests(SynchronousTestCase):
         for name in NAMES:
             self.assertEqual(path(self.target, name).stat().st_mode & 0o777, 0o600)
         self.assertEqual(contents(self.target), contents(town()))
+
+    def test_left(self) -> None:
+        """What of the data directory is not in it is named, and how to keep it."""
+        data = Path(self.mktemp())
+        shutil.copytree(town(), data)
+        pair = own(data)
+        for file in (pair.certificate, pair.key):
+            file.touch()
+        status, out, _ = called("backup", "--data", str(data), str(self.target))
+        self.assertEqual(status, 0)
+        self.assertEqual(
+            out.splitlines()[1:],
+            [
+                "not in it: tls-certificate.pem and tls-key.pem, which clients know the server by;"
+                " copy them to a place as safe (cp -p)"
+            ],
+        )
+        self.assertEqual(sorted(os.listdir(self.target)), FILES)
 
     def test_running(self) -> None:
         """Of a server that runs, with most of it still in the logs; the server goes on."""

@@ -154,6 +154,7 @@ class MemoryServer:
             receipt=message.receipt,
             returned=returned,
             automatic=message.automatic,
+            answers=message.answers,
         )
         stored = self.ledger[id] = Stored(kept, owner, "returned" if returned else "waiting")
         if ref:
@@ -1496,7 +1497,8 @@ class CommandTests(ClientTests):
             self.assertEqual(self.successResultOf(answered).id, 1)
         (sent,) = [each.message for each in self.server.ledger.values()]
         self.assertEqual(
-            (sent.recipient, sent.subject, sent.body, sent.automatic), ("bob", "Away", "I am away.", True)
+            (sent.recipient, sent.subject, sent.body, sent.automatic, sent.answers),
+            ("bob", "Away", "I am away.", True, message.id),
         )
 
     def test_no_answer_to_a_program(self) -> None:

@@ -16,20 +16,23 @@ import socket
 import subprocess
 import sys
 import threading
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chat.conformance.__main__ import chosen, fault, main, make, parse_address
+from chat.conformance.__main__ import chosen, fault, main, make
 from chat.conformance.check import CHECKS, Room, Server, sign_up
 from chat.conformance.codecs import CODECS, Codec, Plain
-from chat.conformance.talk import Address
+from chat.conformance.wires import Address, parse_address
 from chat.invitation import parse
+from tests.daemon import trusting
 from tests.test_audit import called
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "protocol.rst"
+HTTP_PAGE = ROOT / "docs" / "http.rst"
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 #: For a slow machine; nothing waits that long when all is well.
 PATIENCE = 30.0
@@ -41,7 +44,17 @@ class Daemon:
     def __init__(self, data: str, *options: str) -> None:
         command = [sys.executable, "-X", "importtime", "-m", "twisted", "--log-format=text"]
         command += ["chat", "--data", data]
-        command += ["--bcrypt-rounds", "4", "--json", LOOPBACK, "--der", LOOPBACK, *options]
+        command += [
+            "--bcrypt-rounds",
+            "4",
+            "--json",
+            LOOPBACK,
+            "--der",
+            LOOPBACK,
+            "--web",
+            LOOPBACK,
+            *options,
+        ]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -52,13 +65,14 @@ class Daemon:
         self.log = ""
         self.doors: dict[str, Address] = {}
         assert self.process.stdout is not None
-        while len(self.doors) < 2:
+        while len(self.doors) < 3:
             line = self.process.stdout.readline()
             self.log += line
             if not line:
                 raise AssertionError(f"The server did not start:\n{self.log}")
-            if found := re.search(r"(json|der) door listening on 127\.0\.0\.1:(\d+)", line):
-                self.doors[found[1]] = Address("127.0.0.1", int(found[2]))
+            if found := re.search(r"(json|der|web) door listening on 127\.0\.0\.1:(\d+)(, TLS)?", line):
+                path = "/socket" if found[1] == "web" else ""
+                self.doors[found[1]] = Address("127.0.0.1", int(found[2]), bool(found[3]), path)
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
@@ -78,7 +92,7 @@ class Daemon:
     def server(self, codec: str, **more: Any) -> Server:
         """What the checks have to know of it."""
         settings = {"patience": PATIENCE, "quiet": 0.05, **more}
-        return Server(address=self.doors[codec], codec=CODECS[codec], **settings)
+        return Server(address=self.doors[codec], codec=CODECS.get(codec, CODECS["json"]), **settings)
 
 
 class Verdict:
@@ -126,7 +140,7 @@ class ServerTests(SynchronousTestCase):
         """Every check of the JSON door passes, those of the time-out and of the last word included."""
         daemon = self.start("--login-timeout", "2")
         verdict = self.passes(daemon.server("json", login_timeout=2.0, process=daemon.process.pid))
-        others = {name for name, check in CHECKS.items() if check.codec == "der"}
+        others = {name for name, check in CHECKS.items() if check.codec in ("der", "http")}
         self.assertEqual(verdict.skipped(), others | NOT_OPEN)
         self.assertRegex(verdict.lines[-1], r"^\d+ passed, 0 failed, \d+ skipped$")
         self.assertSound(daemon)
@@ -135,8 +149,24 @@ class ServerTests(SynchronousTestCase):
         """Every check of the DER door passes."""
         daemon = self.start()
         verdict = self.passes(daemon.server("der", process=daemon.process.pid))
-        others = {name for name, check in CHECKS.items() if check.codec == "json"}
+        others = {name for name, check in CHECKS.items() if check.codec in ("json", "http")}
         self.assertEqual(verdict.skipped(), others | NOT_OPEN | {"login-timeout"})
+        self.assertSound(daemon)
+
+    def test_web(self) -> None:
+        """Every check of the JSON door passes by the WebSocket, through TLS, as at other doors with TLS."""
+        daemon = self.start("--tls", "--login-timeout", "2")
+        self.passes(daemon.server("json"), "greeting", "malformed-frames")
+        self.passes(daemon.server("der"), "greeting", "malformed-values")
+        door = daemon.doors["web"]
+        for path in ("/", "/nothing", "/messages", "/to/nobody", "/health", "/metrics", "/openapi.json"):
+            web = HTTPSConnection(door.host, door.port, timeout=PATIENCE, context=trusting())
+            web.request("GET", path)
+            self.assertLess(web.getresponse().status, 500, path)
+            web.close()
+        verdict = self.passes(daemon.server("web", login_timeout=2.0, process=daemon.process.pid))
+        others = {name for name, check in CHECKS.items() if check.codec in ("der", "http")}
+        self.assertEqual(verdict.skipped(), others | NOT_OPEN)
         self.assertSound(daemon)
 
     def test_closed(self) -> None:
@@ -197,7 +227,7 @@ class Liar:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(self._door)
+            server = socket.create_connection(self._door[:2])
             self._open += [client, server]
             self._start(self._pass, client, server, lambda arrived: arrived)
             self._start(self._pass, server, client, self._altered(bytearray()))
@@ -428,6 +458,12 @@ def without_tokens(data: Plain) -> list[Plain]:
     return [{"type": "system", "data": {"keyword": "failed", "code": "bad-frame", "reason": "What?"}}]
 
 
+@about("found")
+def without_search(data: Plain) -> list[Plain]:
+    """Nor is search."""
+    return [{"type": "system", "data": {"keyword": "failed", "code": "bad-frame", "reason": "What?"}}]
+
+
 @about("message")
 def never_automatic(data: Plain) -> None:
     """What came back is not marked as automatic."""
@@ -449,7 +485,7 @@ LIES: dict[str, tuple[Callable[[], Lie], str]] = {
         lambda: setting("failed", code="bad-luck"),
         "wrong-password bad-names bad-passwords long-passwords prepared-passwords prompt-after-refusal"
         " login-after-login frames-of-servers bad-frames unknown-box changing-password deleting-account"
-        " reserved-name guessing wrong-recovery-codes",
+        " reserved-name guessing wrong-recovery-codes answers-to-programs wrong-queries",
     ),
     "no ref refused": (
         lambda: setting("failed", ref=None),
@@ -501,6 +537,8 @@ LIES: dict[str, tuple[Callable[[], Lie], str]] = {
     "nobody blocked": (lambda: setting("blocked", usernames=[]), "blocking unblocking"),
     "somebody blocked": (lambda: setting("blocked", usernames=["x"]), "blocking-nobody"),
     "never automatic": (lambda: never_automatic, "automatic-messages"),
+    "everything found": (lambda: setting("found", more=True), "conditions search-pages privacy"),
+    "nothing found": (lambda: setting("found", messages=[]), "conditions entries search-pages"),
     "any token": (lambda: lenient, "wrong-tokens logging-out tokens-and-passwords"),
 }
 #: The same for the checks that only the DER door has.
@@ -575,12 +613,25 @@ class LiarTests(SynchronousTestCase):
         self.assertEqual(verdict.lines[:-1], [f"skip {check.name}: {why}" for check in checks])
         self.assertEqual(verdict.lines[-1], f"0 passed, 0 failed, {len(checks)} skipped")
 
+    def test_without_search(self) -> None:
+        """So are the checks of search."""
+        daemon = Daemon(self.mktemp())
+        self.addCleanup(daemon.stop)
+        liar = Liar(daemon.doors["json"], CODECS["json"], without_search)
+        self.addCleanup(liar.close)
+        server = daemon.server("json")._replace(address=liar.address)
+        checks = [check for check in CHECKS.values() if check.section == "Searching"]
+        verdict = Verdict()
+        self.assertTrue(make(checks, server, verdict.lines.append))
+        self.assertEqual(len(verdict.skipped()), len(checks))
+
     def test_every_check(self) -> None:
         """No check is left out above."""
         special = {*NOT_OPEN, "login-timeout", "shutting-down"}
         seen = {check for _, checks in LIES.values() for check in checks.split()} | special
         seen |= {check for checks in DER_LIES.values() for check in checks.split()}
-        self.assertEqual(seen, set(CHECKS))
+        # Those of HTTP have a liar of their own: tests/test_api_conformance.py.
+        self.assertEqual(seen, {name for name, check in CHECKS.items() if check.codec != "http"})
 
 
 class SpokenTests(SynchronousTestCase):
@@ -602,7 +653,7 @@ class SpokenTests(SynchronousTestCase):
 
     def test_sections(self) -> None:
         """Every section that a check names is in the document, and no check lacks its sentence."""
-        lines = PAGE.read_text("utf-8").splitlines()
+        lines = [line for page in (PAGE, HTTP_PAGE) for line in page.read_text("utf-8").splitlines()]
         titles = {a for a, b in itertools.pairwise(lines) if b and set(b) in ({"-"}, {"~"}, {"="})}
         for check in CHECKS.values():
             self.assertIn(check.section, titles, check.name)
@@ -617,6 +668,9 @@ class SpokenTests(SynchronousTestCase):
                 (("localhost",), "HOST:PORT"),
                 (("localhost:http",), "HOST:PORT"),
                 (("localhost:70000",), "HOST:PORT"),
+                (("http://localhost:70000/socket",), "HOST:PORT"),
+                (("ws://localhost/socket",), "HOST:PORT"),
+                (("ws://localhost:5380/socket", "--codec", "der"), "The web speaks JSON"),
                 ((f"127.0.0.1:{port}", "no-such-check"), "no check no-such-check"),
                 ((f"127.0.0.1:{port}", "--codec", "xml"), "xml"),
                 ((f"127.0.0.1:{port}", "--patience", "never"), "never"),
@@ -630,9 +684,18 @@ class SpokenTests(SynchronousTestCase):
         self.assertIn("nobody answers", err)
 
     def test_addresses(self) -> None:
-        """Names, IPv4 and IPv6 addresses are understood."""
-        self.assertEqual(parse_address("chat.example:5311"), ("chat.example", 5311))
-        self.assertEqual(parse_address("[::1]:5311"), ("::1", 5311))
+        """Names, IPv4 and IPv6 addresses are understood, and the ways to get there."""
+        for text, expected in (
+            ("chat.example:5311", Address("chat.example", 5311)),
+            ("[::1]:5311", Address("::1", 5311)),
+            ("tls:[::1]:5311", Address("::1", 5311, True)),
+            ("ws://chat.example:5380/socket", Address("chat.example", 5380, False, "/socket")),
+            ("wss://[::1]:443/below/socket", Address("::1", 443, True, "/below/socket")),
+            ("ws://[::1]:80", Address("::1", 80, False, "/")),
+            ("http://[::1]:80", Address("::1", 80, False, "/socket", True)),
+            ("https://chat.example:443/below/", Address("chat.example", 443, True, "/below/socket", True)),
+        ):
+            self.assertEqual(parse_address(text), expected)
 
     def test_silent_server(self) -> None:
         """A server that says nothing fails in time, with a line that tells what was awaited."""

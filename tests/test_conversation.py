@@ -6,7 +6,7 @@ import json
 import re
 
 from chat.accounts import Registration
-from chat.allowance import UNLIMITED, Allowance, Rate
+from chat.limits.allowance import UNLIMITED, Allowance, Rate
 from chat.wire import Codec
 from tests.network import DAY, Client, Network, NetworkTestCase, Said, keywords, password
 
@@ -538,6 +538,18 @@ class JSONTests(NetworkTestCase):
             alice.send("bob", "hi")
             accepted, returned = alice.hear()
             self.assertEqual((accepted["state"], returned["returned"]["code"]), ("returned", code))
+
+    def test_answersToPrograms(self) -> None:
+        """What a program answers to what a program wrote is refused, if it says so."""
+        bob, alice = self.user("bob"), self.user("alice")
+        alice.send("bob", "The disk is full.", automatic=True)
+        (told,) = bob.hear()
+        bob.send("alice", "I am away.", ref="c1", automatic=True, answers=told["id"])
+        (refused,) = bob.hear()
+        self.assertEqual((refused["code"], refused["ref"]), ("automatic-loop", "c1"))
+        bob.send("alice", "I am on my way.", answers=told["id"])
+        self.assertHears(bob, "accepted")
+        self.assertEqual([frame.get("answers") for frame in alice.hear() if "body" in frame], [None])
 
     def test_automatic(self) -> None:
         """What a program wrote is marked wherever it is shown, also when it came back."""

@@ -485,7 +485,7 @@ class LawfulTests(SynchronousTestCase):
     def test_fields_of_later_versions(self) -> None:
         """Unknown fields after the known ones are passed over, whatever they hold."""
         later = (
-            tlv(0x8C),
+            tlv(0x8D),
             tlv(0x9E, b"\xff" * 200),
             tlv(b"\x9f\x1f", "x"),
             tlv(b"\xbf\x20", tlv(0x30, tlv(0x0C, "é"), tlv(5)), tlv(0x47, "x"), tlv(1, b"\xff")),
@@ -661,7 +661,7 @@ class BatchTests(SynchronousTestCase):
             self.assertIsInstance(outcome(wrong), ChatError)
             self.assertEqual(self.agrees(good, wrong, good), 1, wrong.hex())
         for lawful in (
-            message(tlv(0x8C)),
+            message(tlv(0x8D)),
             message(before=tlv(0x80, b"\0")),
             tlv(0xA0, tlv(0xB3, tlv(b"\xbf\x1f"))),
             system(9, tlv(0xA0)),

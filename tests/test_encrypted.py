@@ -469,10 +469,11 @@ class ServiceTests(ServiceTestCase):
     def test_refusedOption(self) -> None:
         """A key that cannot be used ends the program with one line."""
         options = tap.Options()
-        options.parseOptions(["--data", str(self.data), "--password-key", str(self.folder / "none")])
-        error = self.assertRaises(SystemExit, tap.makeService, options)
-        self.assertIn("chat: The password key", str(error))
-        self.assertNotIn("\n", str(error))
+        for file in (str(self.folder / "none"), ""):
+            options.parseOptions(["--data", str(self.data), "--password-key", file])
+            error = self.assertRaises(SystemExit, tap.makeService, options)
+            self.assertIn("chat: The password key", str(error))
+            self.assertNotIn("\n", str(error))
 
 
 class DaemonTests(EncryptedCase):

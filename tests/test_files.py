@@ -7,12 +7,13 @@ import sqlite3
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from chat.errors import StartError
 from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, DataDirectory, Header, header, path, schemas
+from chat.store.opener import Opener
 from tests.world import World, open_world
 
 #: A user without any rights, where the tests run as root.
@@ -178,6 +179,27 @@ class FirstStartTests(FilesCase):
         self.path.mkdir()
         path(self.path, "users").with_suffix(".new").mkdir()
         self.assertRefused("users.db cannot be made")
+
+
+class AbilityTests(FilesCase):
+    """A SQLite that cannot do what is needed."""
+
+    def test_cannotSearch(self) -> None:
+        """Without FTS5 nothing is made, and the error says what is missing."""
+
+        class Poor(sqlite3.Connection):
+            """Built without it."""
+
+            def execute(self, *_: object) -> sqlite3.Cursor:
+                """No tables of other kinds."""
+                raise sqlite3.OperationalError("no such module: fts5")
+
+        def connect(_: Opener, location: str, **keywords: Any) -> sqlite3.Connection:
+            return sqlite3.connect(location, factory=Poor)
+
+        self.path.mkdir()
+        self.patch(Opener, "_connect", connect)
+        self.assertRefused("The SQLite of this Python cannot search", "no such module: fts5", "FTS5")
 
 
 class NextStartTests(FilesCase):

@@ -9,8 +9,8 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.attacks import login, said
-from chat.crowd import LIGHT, TOLD_AT_ONCE, Crowd, Place
 from chat.errors import Code
+from chat.limits.crowd import LIGHT, TOLD_AT_ONCE, Crowd, Place
 from chat.origin import LOCAL, Origin, origin
 from chat.protocol import ChatFactory
 from chat.service import _connections
@@ -184,7 +184,7 @@ class WeightTests(SynchronousTestCase):
         """What everybody has lie here costs no counting."""
         for number in range(100):
             self.weigh(str(number), LIGHT)
-        self.assertEqual((self.crowd._weight, self.crowd._cuts), (0, {}))
+        self.assertEqual((self.crowd.weight, self.crowd._cuts), (0, {}))
 
 
 class OptionsTests(SynchronousTestCase):
@@ -265,7 +265,7 @@ class DoorTests(SynchronousTestCase):
         mallory.arrive(said("system", keyword="read", ids=list(range(1, 21))))
         self.network.settle()
         self.assertTrue(mallory.aborted)
-        self.assertEqual(self.door._crowd._weight, 0)
+        self.assertEqual(self.door._crowd.weight, 0)
         alice.read()
         alice.arrive(said("system", keyword="ping"))
         self.network.settle()
@@ -282,7 +282,7 @@ class DoorTests(SynchronousTestCase):
                 self.network.settle()
                 alice.read(50_000)
         self.assertFalse(alice.aborted)
-        self.assertEqual(self.door._crowd._weight, 0)
+        self.assertEqual(self.door._crowd.weight, 0)
 
     def test_incomplete(self) -> None:
         """Whoever begins large frames and does not complete them is cut as well."""
@@ -295,10 +295,10 @@ class DoorTests(SynchronousTestCase):
                 wire.arrive(b"x" * 65_536)
         self.assertEqual(sum(wire.aborted for wire in wires), 1)
         left = next(wire for wire in wires if not wire.aborted)
-        self.assertEqual(self.door._crowd._weight, 262_144)
+        self.assertEqual(self.door._crowd.weight, 262_144)
         left.arrive(b"\n")
         self.network.settle()
-        self.assertEqual(self.door._crowd._weight, 0)
+        self.assertEqual(self.door._crowd.weight, 0)
 
     def test_again(self) -> None:
         """When somebody has gone there is room."""

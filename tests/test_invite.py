@@ -106,7 +106,7 @@ class InviteTests(CommandCase):
         self.assertEqual(self.refusal(self.world.accounts.invited(invitation.code)), Code.WRONG_INVITE)
 
     def test_pin(self) -> None:
-        """The fingerprint of the certificate that the server has made is in the line; not on loopback."""
+        """The fingerprint of the server's own certificate is in the line; not on loopback, which is said."""
         pair = own(self.world.path)
         make(pair, ["chat.example"], BEGINNING)
         called = load(pair, BEGINNING).fingerprint
@@ -114,6 +114,11 @@ class InviteTests(CommandCase):
             self.assertEqual(parse_fingerprint(self.invite("--address", f"{host}:5311").pin or ""), called)
         for host in ("localhost", "[::1]", "127.0.0.2"):
             self.assertIs(self.invite("--address", f"{host}:5311").pin, None)
+            self.assertIn(
+                f"no fingerprint is in the line, since doors on loopback speak TLS only with --tls: if this"
+                f" one does, --certificate {pair.certificate} puts it there",
+                self.called("invite", "--address", f"{host}:5311")[2],
+            )
         file = ("--certificate", str(pair.certificate))
         self.assertEqual(parse_fingerprint(self.invite("--address", "localhost:1", *file).pin or ""), called)
 

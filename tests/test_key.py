@@ -152,6 +152,15 @@ class CredentialTests(KeyCase):
         del os.environ[CREDENTIALS]
         self.assertEqual(found(None), None)
 
+    def test_outOfReach(self) -> None:
+        """A credential that cannot be got at is not taken for none: nothing goes on without it."""
+        self.file.symlink_to("nothing")
+        self.assertEqual(found(None), self.file)
+        self.assertRefused("cannot be read")
+        os.environ[CREDENTIALS] = str(self.folder / "file")
+        (self.folder / "file").touch()
+        self.assertEqual(found(None), self.folder / "file" / CREDENTIAL)
+
     def test_accessList(self) -> None:
         """What systemd's access lists grant looks like rights of the group, and is no reason to refuse it."""
         self.write(SECRET.hex(), 0o440)

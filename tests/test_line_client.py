@@ -24,10 +24,12 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.client import Backoff
-from chat.client.console import EndOfInput, OutputGone, PlainConsole
+from chat.client.console import Completions, EndOfInput, OutputGone, PlainConsole
 from chat.client.line import LineClient
+from chat.client.look import Tone
 from chat.client.main import main
-from chat.client.once import Order, send_once
+from chat.client.once import Order, Sender, send_once
+from chat.client.wording import Wording
 from chat.messages import (
     Block,
     Blocked,
@@ -41,11 +43,13 @@ from chat.messages import (
     Unblock,
     Welcome,
 )
-from tests.test_client import ClientTests, MemorySession
+from tests.test_client import TIME, ClientTests, MemorySession
 
 #: Without it, as on Windows, nothing can be tried the way a person at a terminal does.
 TERMINALS = hasattr(pexpect, "spawn")
 
+#: How the one moment that the server in memory knows is told, wherever the tests run.
+WHEN = Wording(lambda: 0.0).moment(TIME)
 #: In the form of an invitation's; good for nothing.
 CODE = "0000-" * 6 + "0000"
 
@@ -63,14 +67,24 @@ class ScriptedConsole:
         self.shown: list[str] = []
         self.asked: list[str] = []
         self.broken = False
+        self.rung = 0
+        self.offered: Completions | None = None
         self._lines: deque[str | Exception | None] = deque()
         self._waiter: Deferred[Optional[str]] | None = None
 
-    def show(self, line: str) -> None:
+    def show(self, line: str, tone: Tone = Tone.PLAIN) -> None:
         """Remember it."""
         if self.broken:
             raise OutputGone("nobody reads")
         self.shown += line.split("\n")  # a body comes in one piece
+
+    def ring(self) -> None:
+        """Count it."""
+        self.rung += 1
+
+    def offer(self, completions: Completions) -> None:
+        """Remember them."""
+        self.offered = completions
 
     def ask(self, prompt: str = "", hidden: bool = False) -> Deferred[Optional[str]]:
         """Answer with what was typed."""
@@ -199,13 +213,14 @@ class LogInTests(LineTests):
         self.assertIn("Welcome, alice.", self.console.shown[-1])
 
     def test_unreachable(self) -> None:
-        """A person is told that there is no server, and it is tried again."""
+        """A person is told once that there is no server, and it is tried again and again."""
         self.line.broken = True
         status = self.begin()
         self.run_for(2)
-        self.assertEqual(len(self.console.shown), 2)
+        self.assertGreater(self.line.attempts, 1)
+        self.assertEqual(len(self.console.shown), 1)
         self.assertIn("refused", self.console.shown[0])
-        self.assertIn("Trying again in 1 s.", self.console.shown[0])
+        self.assertIn("Trying again, first in 1 s.", self.console.shown[0])
         self.line.broken = False
         self.run_for(3)
         self.assertEqual(self.console.shown[-1], "Connected to memory 1.")
@@ -229,7 +244,7 @@ class ConversationTests(LineTests):
             self.console.shown[1:],
             [
                 "Welcome, alice. 1 message is waiting. /help lists the commands.",
-                "Message 1 from bob, 2026-11-22 21:07:00 UTC, subject: hi",
+                f"#1 from bob, {WHEN}, subject: hi",
                 "| one",
                 "| two",
             ],
@@ -254,13 +269,13 @@ class ConversationTests(LineTests):
         """A line goes to the one last written to, and its fate is told."""
         self.alice()
         self.type("/to bob hello", "and more")
-        self.assertEqual(self.console.shown, ["Message 1 to bob: waiting.", "Message 2 to bob: waiting."])
+        self.assertEqual(self.console.shown, ["#1 to bob: waiting", "#2 to bob: waiting"])
         self.bob()
         self.assertEqual(
             self.console.shown[2:],
             [
-                "Message 1 to bob: delivered, 2026-11-22 21:07:00 UTC.",
-                "Message 2 to bob: delivered, 2026-11-22 21:07:00 UTC.",
+                f"#1 to bob: delivered {WHEN}",
+                f"#2 to bob: delivered {WHEN}",
             ],
         )
 
@@ -268,8 +283,8 @@ class ConversationTests(LineTests):
         """A message to nobody comes back and is shown with the reason."""
         self.alice()
         self.type("/to nobody hello")
-        self.assertEqual(self.console.shown[0], "Message 1 to nobody: returned to its sender.")
-        self.assertIn('Message 1 to "nobody" came back', self.console.shown[1])
+        self.assertEqual(self.console.shown[0], "#1 to nobody: came back")
+        self.assertIn('#1 to "nobody" came back', self.console.shown[1])
         self.assertEqual(self.console.shown[2], "| hello")
 
     def test_reply(self) -> None:
@@ -297,14 +312,14 @@ class ConversationTests(LineTests):
         self.assertEqual(
             [line[:34] for line in self.console.shown],
             [
-                "Sent 1 to bob, 2026-11-22 21:07:00",
-                "Message 1 to bob: waiting.",
+                f"#1 to bob, {WHEN}, waiting"[:34],
+                "#1 to bob: waiting",
                 "Your inbox is empty.",
                 "Not in your mailbox: message 9.",
                 "Deleted: message 1.",
                 "Not deleted: message 9. Neither in",
                 "The server is there.",
-                "Message 1 to bob: recalled.",
+                "#1 to bob: recalled",
             ],
         )
 
@@ -329,7 +344,7 @@ class ConversationTests(LineTests):
         """C{/token} shows a token for another program, and C{/logout} ends this login and its tokens."""
         self.alice()
         self.type("/token")
-        self.assertRegex(self.console.shown[0], "^Token, until 2026-12-22 21:07:00 UTC: token 2$")
+        self.assertRegex(self.console.shown[0], "^Token, until 2026-12-2[123] [0-9:]{5}: token 2$")
         self.console.shown.clear()
         self.type("/logout")
         self.assertEqual(self.console.shown, ["You are logged out."])
@@ -383,7 +398,7 @@ class ConversationTests(LineTests):
         self.session().cut()
         self.flush()
         self.assertIn("The connection was lost", self.console.shown[0])
-        self.assertIn("Trying again in", self.console.shown[0])
+        self.assertIn("Trying again, first in", self.console.shown[0])
         self.type("/to bob hello", "/inbox")
         self.assertEqual(
             self.console.shown[1:],
@@ -394,7 +409,7 @@ class ConversationTests(LineTests):
         )
         self.line.broken = False
         self.run_for(3)
-        self.assertEqual(self.console.shown[-2:], ["Connected again.", "Message 1 to bob: waiting."])
+        self.assertEqual(self.console.shown[-2:], ["Connected again.", "#1 to bob: waiting"])
 
     def test_leaving_without_connection(self) -> None:
         """A person who leaves while something is unsent is told so."""
@@ -570,7 +585,9 @@ class SendOnceTests(ClientTests):
         self.complaints: list[str] = []
         order = Order(recipient=recipient, body="hello", **more)
         status = Deferred.fromCoroutine(
-            send_once(self.clock, self.line, self.codec, "alice", password, order, self.complaints.append)
+            send_once(
+                Sender(self.clock, self.line, self.codec, "alice", password), order, self.complaints.append
+            )
         )
         self.flush()
         return status
@@ -743,15 +760,15 @@ class PlainConsoleTests(SynchronousTestCase):
     def test_lines(self) -> None:
         """Lines come one by one, with any line end, the last one without."""
         os.write(self.typed, "one\r\nzwölf\nthr".encode())
-        lines = []
-        for more in (b"", b"", b"ee"):
-            line = self.console.ask()
-            if more:
-                os.write(self.typed, more)
-                os.close(self.typed)
-            self.reactor.run_one()
-            lines.append(self.successResultOf(line))
-        self.assertEqual(lines, ["one", "zwölf", "three"])
+        first = self.console.ask()
+        self.reactor.run_one()
+        self.assertEqual(self.successResultOf(first), "one")
+        self.assertEqual(self.successResultOf(self.console.ask()), "zwölf")
+        last = self.console.ask()
+        os.write(self.typed, b"ee")
+        os.close(self.typed)
+        self.reactor.run_one()
+        self.assertEqual(self.successResultOf(last), "three")
         for _ in range(2):
             end = self.console.ask()
             self.reactor.run_one()
@@ -760,10 +777,10 @@ class PlainConsoleTests(SynchronousTestCase):
     def test_no_text(self) -> None:
         """A line that is not UTF-8 is told apart, and the next one is read."""
         os.write(self.typed, b"\xff\xfe\nfine\n")
-        for expected in (None, "fine"):
-            line = self.console.ask()
-            self.reactor.run_one()
-            self.assertEqual(self.successResultOf(line), expected)
+        first = self.console.ask()
+        self.reactor.run_one()
+        self.assertEqual(self.successResultOf(first), None)
+        self.assertEqual(self.successResultOf(self.console.ask()), "fine")
         os.close(self.typed)
 
     def test_cancelled(self) -> None:
@@ -794,18 +811,30 @@ class PlainConsoleTests(SynchronousTestCase):
         os.close(self.typed)
 
 
+def run_main(*arguments: str) -> tuple[int, str, str]:
+    """Run the program with these arguments: the exit status and what was printed."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            status = main(list(arguments))
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+    return status, out.getvalue(), err.getvalue()
+
+
 class CommandLineTests(SynchronousTestCase):
     """What the program takes on its command line."""
 
-    def run_main(self, *arguments: str) -> tuple[int, str, str]:
-        """The exit status and what was printed."""
-        out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err):
-            try:
-                status = main(list(arguments))
-            except SystemExit as ended:
-                status = int(ended.code or 0)
-        return status, out.getvalue(), err.getvalue()
+    run_main = staticmethod(run_main)
+
+    def setUp(self) -> None:
+        """Nothing of the settings of who runs the tests."""
+        home = str(Path(self.mktemp()).absolute())
+        names = ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "APPDATA", "LOCALAPPDATA")
+        environ = {**os.environ, **dict.fromkeys(names, home)}
+        for name in ("CHAT_PROFILE", "CHAT_PASSWORD_FILE"):
+            environ.pop(name, None)
+        self.patch(os, "environ", environ)
 
     def test_help(self) -> None:
         """The help says how to begin, and what each exit status means."""
@@ -933,8 +962,10 @@ class Daemon:
         self.addresses = {"json": f"127.0.0.1:{port}"}
         self._doors = ["--json", f"tcp:{port}:interface=127.0.0.1", "--json", self.socket]
         self.environment = dict(os.environ, PYTHONPATH=str(ROOT), TERM="xterm", PYTHONUTF8="1")
-        self.environment.pop("CHAT_PASSWORD_FILE", None)
-        self.environment["XDG_CONFIG_HOME"] = str(self.directory / "config")
+        for name in ("CHAT_PASSWORD_FILE", "CHAT_PROFILE", "NO_COLOR"):
+            self.environment.pop(name, None)
+        for kind in ("CONFIG", "STATE"):
+            self.environment[f"XDG_{kind}_HOME"] = str(self.directory / kind.lower())
         for name in ("alice", "bob"):
             (self.directory / name).write_text(f"password of {name}\n")
         self.start()
@@ -966,6 +997,10 @@ class Daemon:
             time.sleep(0.05)
         raise AssertionError(f"the server does not start: {self._log.read_text()}")
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         """Stop it, as an operator would."""
         self._process.terminate()
@@ -994,15 +1029,15 @@ class Daemon:
             timeout=30,
         )
 
-    def terminal(self, *arguments: str) -> Any:
+    def terminal(self, *arguments: str, columns: int = 100, **environment: str) -> Any:
         """Run the client on a terminal."""
         return pexpect.spawn(
             sys.executable,
             self.command(*arguments),
-            env=self.environment,
+            env={**self.environment, **environment},
             encoding="utf-8",
             timeout=30,
-            dimensions=(24, 100),
+            dimensions=(24, columns),
         )
 
 
@@ -1142,7 +1177,7 @@ class RealServerTests(SynchronousTestCase):
         person.expect(r"\| wake up \\x1b\[31m\r\n")
         person.expect("half a li")  # the line being typed is whole again
         person.send("ne\r")
-        person.expect(r"Message \d+ to alice: waiting")
+        person.expect(r"#\d+ to alice: waiting")
         person.send("/delete-account\r")
         person.expect("Password:")
         person.send("secret word\r")

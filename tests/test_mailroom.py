@@ -654,6 +654,16 @@ class ListingTests(MailroomCase):
                 found = self.listing(account, box, after, limit)
                 self.assertEqual(([entry.id for entry in found.messages], found.more), (expected, more))
 
+    def test_latest(self) -> None:
+        """From the newest message back, and not from both ends at once."""
+        ids = [self.world.send(self.alice, "bob").id for _ in range(3)]
+        for before, limit, wanted, more in ((0, 2, ids[:0:-1], True), (ids[1], 2, ids[:1], False)):
+            found = self.world.result(self.mailroom.listing(self.bob, "inbox", 0, limit, before))
+            self.assertEqual(([entry.id for entry in found.messages], found.more), (wanted, more))
+        both = self.mailroom.listing(self.bob, "inbox", 1, 2, 3)
+        refusal = self.assertRaises(Refusal, self.world.result, both)
+        self.assertEqual(refusal.code, Code.BAD_FRAME)
+
     def test_noSuchBox(self) -> None:
         """There are two boxes."""
         for box in ("", "Inbox", "outbox", "x" * 10_000):

@@ -37,6 +37,7 @@ SOURCES = (
     "MANIFEST.in",
     "README.rst",
     "chat",
+    "docs/man",
     "pyproject.toml",
     "setup.cfg",
     "twisted",
@@ -73,7 +74,8 @@ def environment() -> dict[str, str]:
     """The surroundings of a user who has nothing of the checkout on any path."""
     dropped = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    places = {f"XDG_{kind}_HOME": str(workplace() / kind.lower()) for kind in ("CONFIG", "STATE")}
+    return {**kept, **places, "PYTHONDONTWRITEBYTECODE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 @lru_cache
@@ -293,12 +295,15 @@ class WheelTests(ConversationTests):
             str(path.relative_to(ROOT))
             for folder in ("chat", "twisted")
             for path in (ROOT / folder).rglob("*")
-            if path.suffix in {".py", ".sql", ".asn1", ".txt", ".typed"}
+            if path.suffix in {".py", ".sql", ".asn1", ".txt", ".typed", ".html", ".css", ".js", ".svg"}
         }
         for name in ("chat/py.typed", "chat/wire/chat.asn1", "twisted/plugins/chat_plugin.py"):
             self.assertIn(name, expected)
         self.assertTrue(any(name.endswith(".sql") for name in expected))
-        self.assertEqual({name for name in names if ".dist-info/" not in name}, expected)
+        outside = {name for name in names if ".data/" in name}
+        self.assertEqual({name for name in names if ".dist-info/" not in name} - outside, expected)
+        pages = {path.name for path in (ROOT / "docs" / "man").glob("*.1")}
+        self.assertEqual({name.partition(".data/data/share/man/man1/")[2] for name in outside}, pages)
         self.assertTrue(any(name.endswith("licenses/LICENSE") for name in names))
 
     def test_help(self) -> None:

@@ -15,8 +15,8 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from chat import ports
 from chat.errors import Code, Refusal
-from chat.ports import Grant
-from chat.store import Store, hashing, passwords, tokens
+from chat.ports import Asker, Grant
+from chat.store import Store, hashing, reception, tokens
 from chat.store.hashing import HashingPool
 from chat.store.passwords import Passwords
 from chat.store.store import TOKEN_LIFE
@@ -231,90 +231,61 @@ class RehashTests(PasswordCase):
         """A new hash for which there is no time does not either."""
         self.raised()
         old = self.kept()
+        self.patch(reception, "THREADS", 1)
         self.threads.held = True
-        verified = self.world.start(self.store.verify(1, RIGHT))
+        verified = [self.world.start(self.store.verify(1, RIGHT)) for _ in range(2)]
         self.world.settle()
-        self.patch(passwords, "MOST_AT_ONCE", 0)
         self.threads.release()
         self.world.settle()
-        self.assertTrue(self.successResultOf(verified))
+        self.assertTrue(self.successResultOf(verified[0]))
         self.assertEqual(self.kept(), old)
+        self.threads.release()
+        self.world.settle()
+        self.threads.release()
+        self.world.settle()
+        self.assertTrue(self.successResultOf(verified[1]))
+        self.assertNotEqual(self.kept(), old)
 
 
 class SlowDownTests(PasswordCase):
-    """Hashing is bounded."""
+    """Hashing is bounded; see L{tests.test_reception}."""
 
-    def test_bound(self) -> None:
-        """Beyond so many at once everybody is told how long to wait; then it goes on."""
-        self.patch(passwords, "MOST_AT_ONCE", 20)
-        self.patch(passwords, "THREADS", 2)
-        self.patch(passwords, "SECONDS_EACH", 0.29 * 256)  # at the usual cost, 256 times that of this test
-        self.threads.held = True
-        busy = [self.world.start(self.store.verify(1, RIGHT)) for _ in range(20)]
-        self.world.settle()
-        for late in (self.store.verify(1, RIGHT), self.store.verify(None, b""), self.store.set(2, RIGHT)):
-            refusal = self.assertRaises(Refusal, self.world.result, late)
-            self.assertEqual((refusal.code, refusal.seconds), (Code.SLOW_DOWN, 3))
-            self.assertIn("about 3 seconds", refusal.reason)  # nobody knows exactly
-        self.threads.release()
-        self.world.settle()
-        self.assertTrue(self.successResultOf(busy[0]))
-        late_one = self.world.start(self.store.verify(1, RIGHT))
-        self.world.settle()
-        self.assertNoResult(late_one)
-        while self.threads.results:
-            self.threads.release()
-        self.assertTrue(self.successResultOf(late_one))
-
-    def test_fromOnePlace(self) -> None:
-        """Who fills one place's share keeps nobody out who comes from another."""
-        self.threads.held = True
-        most = passwords.MOST_FROM_ONE_PLACE
-        busy = [self.world.start(self.store.verify(1, b"wrong", "192.0.2.1")) for _ in range(most)]
-        self.world.settle()
+    def test_everyKind(self) -> None:
+        """Whoever wants a hash stands in the line; nothing is written for those who are sent away."""
+        self.patch(reception, "OTHERS_FROM_ONE_PLACE", 0)
+        kept = self.kept()
+        self.store = self.world.reopen(in_thread=self.threads).store.passwords
+        asker = Asker("192.0.2.1", "alice")
         for late in (
-            self.store.verify(1, RIGHT, "192.0.2.1"),
-            self.store.set(2, RIGHT, place="192.0.2.1"),
-            self.store.recover(1, b"", RIGHT, "192.0.2.1"),
+            self.store.verify(1, RIGHT, asker),
+            self.store.set(1, b"another one", asker=asker),
+            self.store.recover(1, b"", RIGHT, asker),
         ):
             refusal = self.assertRaises(Refusal, self.world.result, late)
-            self.assertEqual(refusal.code, Code.SLOW_DOWN)
-        busy += [self.world.start(self.store.verify(1, RIGHT, "198.51.100.2"))]
-        busy += [self.world.start(self.store.verify(1, RIGHT)) for _ in range(most + 1)]
+            self.assertEqual((refusal.code, refusal.seconds), (Code.SLOW_DOWN, 1))
+        self.assertEqual(self.kept(), kept)
+        self.assertTrue(self.world.result(self.store.verify(1, RIGHT, Asker("198.51.100.2", home=True))))
+
+    def test_busy(self) -> None:
+        """How many hashes there are to be computed can be asked."""
+        self.threads.held = True
+        for _ in range(3):
+            self.world.start(self.store.verify(1, RIGHT))
         self.world.settle()
+        self.assertEqual(self.store.busy, 3)
         while self.threads.results:
             self.threads.release()
-        self.world.settle()
-        right = [self.successResultOf(each) for each in busy]
-        self.assertEqual(right, [False] * most + [True] * (most + 2))
-        self.assertEqual(dict(self.store._busy_from), {})
-
-    def test_atLeastASecond(self) -> None:
-        """Nobody is told to come back in no time."""
-        self.patch(passwords, "MOST_AT_ONCE", 0)
-        refusal = self.assertRaises(Refusal, self.verify, 1, RIGHT)
-        self.assertEqual(refusal.seconds, 1)
-
-    def test_aFailingThread(self) -> None:
-        """A hash that fails frees its place."""
-        self.patch(passwords, "MOST_AT_ONCE", 1)
-
-        def broken(function: Callable[..., Any], *arguments: object) -> Deferred[Any]:
-            raise ZeroDivisionError
-
-        self.patch(self.store, "_in_thread", broken)
-        for _ in range(2):
-            self.assertRaises(ZeroDivisionError, self.verify, 1, RIGHT)
+        self.assertEqual(self.store.busy, 0)
 
 
 class SecrecyTests(PasswordCase):
     """No method returns a hash."""
 
     def test_surface(self) -> None:
-        """The password store has no other public names than those of its port."""
-        self.assertEqual(public(Passwords), public(ports.PasswordStore))
+        """The password store has no other public names than those of its port, and how much it has to do."""
+        self.assertEqual(public(Passwords) - {"busy"}, public(ports.PasswordStore))
         self.assertEqual(
-            public(Passwords),
+            public(ports.PasswordStore),
             {"set", "verify", "remove", "issue", "bearer", "revoke", "recoverable", "recover", "renew_codes"},
         )
         self.assertEqual([name for name in vars(self.store) if not name.startswith("_")], [])
@@ -359,7 +330,8 @@ class SecrecyTests(PasswordCase):
         names_of_accounts = {"block"}
         for owner in (Store, Passwords):
             for name in public(owner) - names_of_accounts:
-                returned = str(inspect.signature(getattr(owner, name)).return_annotation)
+                public_name = getattr(owner, name)
+                returned = str(inspect.signature(getattr(public_name, "fget", public_name)).return_annotation)
                 self.assertNotIn("str", returned, name)
 
 

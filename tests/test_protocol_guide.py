@@ -192,9 +192,12 @@ class PageTests(SynchronousTestCase):
         """The limits are those of the code."""
         rows = list(section(page(), "Limits").findall(nodes.row))[1:]
         cells = [[cell.astext() for cell in row.findall(nodes.entry)] for row in rows]
-        limit = msgspec.json.schema(m.List)["$defs"]["List"]["properties"]["limit"]["maximum"]
+        limit, most = (
+            msgspec.json.schema(kind)["$defs"][kind.__name__]["properties"]["limit"]["maximum"]
+            for kind in (m.List, m.Search)
+        )
         self.assertEqual(
-            {what: int(most) for what, most, _ in cells},
+            {what: int(number) for what, number, _ in cells},
             {
                 "a frame before the welcome": m.LOGIN_FRAME_BYTES,
                 "a frame after it": m.USER_FRAME_BYTES,
@@ -204,6 +207,8 @@ class PageTests(SynchronousTestCase):
                 "recipient": m.RECIPIENT_BYTES,
                 "ids in one read": m.READ_IDS,
                 "limit of a list": limit,
+                "query": m.QUERY_BYTES,
+                "limit of a search": most,
             },
         )
 

@@ -17,6 +17,7 @@ from chat import tap
 from chat.accounts import Accounts, Registration
 from chat.admin.audit import Report, audit
 from chat.errors import Code, Refusal, storage_full
+from chat.health.rounds import PATIENCE
 from chat.ledger import Draft, State
 from chat.mailroom import Mailroom
 from chat.messages import Accepted, Message
@@ -714,6 +715,21 @@ class RoundsTests(SynchronousTestCase):
         answer.callback(True)
         self.assertEqual(len(self.store.asked), 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_followedThrough(self) -> None:
+        """A round that is given up, or stopped, while the store is at it: who got something back is told."""
+        for give_up in (lambda _: self.clock.advance(PATIENCE * EVERY), Retention.stop):
+            answer: Deferred[Expiry] = Deferred()
+            self.store.answers = [answer]
+            made = self.rounds(expire=1)
+            self.clock.advance(FIRST)
+            give_up(made)
+            made.stop()
+            answer.callback(Expiry((5, 6), {7}))
+            self.assertEqual(self.told, [7])
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            self.told.clear()
+        self.assertEqual(len(self.store.asked), 2)
 
     def test_inTheWorld(self) -> None:
         """All of it together: a world in which the rounds are made."""

@@ -24,7 +24,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from chat import __version__, service, tap
+from chat import __version__, listening, service, tap
 from chat.accounts import Accounts, Registration
 from chat.errors import StartError
 from chat.outlet import PromptServer
@@ -251,7 +251,7 @@ class StartTests(ServiceTestCase):
         self.start(*DEFAULT_DOORS)
         self.assertEqual(
             [(port, interface) for port, _, _, interface in self.reactor.tcpServers],
-            [(5310, "127.0.0.1"), (5311, "127.0.0.1"), (5312, "127.0.0.1")],
+            [(port, "127.0.0.1") for port in (5310, 5311, 5312, 5380)],
         )
 
     def test_registration(self) -> None:
@@ -267,6 +267,8 @@ class StartTests(ServiceTestCase):
             ([("json", "tcp:5311")], None, b'"password"'),
             ([local, ("text", "tcp:5310:interface=192.0.2.1")], None, b'"password"'),
             ([local, ("text", r"tcp6:5310:interface=2001\:db8\:\:1")], None, b'"password"'),
+            ([local, ("web", "tcp:5380:interface=127.0.0.1")], None, b"new-password"),
+            ([local, ("web", "tcp:5380")], None, b'"password"'),
             ([everywhere], Registration.OPEN, b"new-password"),
             ([local], Registration.CLOSED, b'"password"'),
         ]
@@ -293,16 +295,16 @@ class StartTests(ServiceTestCase):
         class Address:
             name = b"/run/chat/\xff"
 
-        self.assertEqual(service._show(Address()), "unix:/run/chat/\ufffd")
+        self.assertEqual(listening.show(Address()), "unix:/run/chat/\ufffd")
 
     def test_waitingLine(self) -> None:
         """More clients than endpoints foresee can knock before the first one is let in."""
-        with socket.socket() as listening, contextlib.ExitStack() as knocking:
-            listening.bind(("127.0.0.1", 0))
-            listening.listen(50)
-            service._let_wait(SimpleNamespace(socket=listening))
+        with socket.socket() as knocked, contextlib.ExitStack() as knocking:
+            knocked.bind(("127.0.0.1", 0))
+            knocked.listen(50)
+            listening.let_wait(SimpleNamespace(socket=knocked))
             for _ in range(100):
-                knocking.enter_context(socket.create_connection(listening.getsockname(), timeout=10))
+                knocking.enter_context(socket.create_connection(knocked.getsockname(), timeout=10))
 
     def test_writing(self) -> None:
         """What is said to the clients of any door goes out through one outlet."""
@@ -376,7 +378,7 @@ class CannotStartTests(ServiceTestCase):
                 result.errback(Failure(OSError(13, "Permission denied")))
                 return result
 
-        self.patch(service, "serverFromString", lambda reactor, description: Endpoint())
+        self.patch(listening, "serverFromString", lambda reactor, description: Endpoint())
         reason = self.assertCannotStart()
         self.assertIn("Permission denied", reason)
 

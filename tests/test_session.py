@@ -30,6 +30,7 @@ from chat.messages import (
     Delivered,
     Failed,
     Fatal,
+    Found,
     Frame,
     Incoming,
     List,
@@ -49,6 +50,7 @@ from chat.messages import (
     Received,
     Recovery,
     RecoveryCodes,
+    Search,
     System,
     Token,
     TokenIssued,
@@ -198,6 +200,7 @@ def examples(known: str) -> dict[str, Incoming]:
         "deleted": Deleted(ids=[1], missing=[]),
         "list": List(box="inbox"),
         "list other": List(box="attic"),
+        "list both": List(box="inbox", after=1, before=0),
         "listing": Listing(box="inbox", messages=[], more=False),
         "read": Read(ids=[1]),
         "read 101": Read(ids=list(range(101))),
@@ -225,6 +228,9 @@ def examples(known: str) -> dict[str, Incoming]:
         "unblock": Unblock(username=known),
         "blocks": Blocks(),
         "blocked": Blocked(usernames=[]),
+        "search": Search(query="x"),
+        "search bad": Search(query=""),
+        "found": Found(messages=[], more=False),
         "Answer failed": Answer(Failed(code="bad-frame", reason="No frame.")),
         "Answer fatal": Answer(Fatal(code="malformed-frame", reason="No JSON.")),
         "Answer bye": Answer(Bye()),
@@ -259,6 +265,7 @@ delete                | bad-state+ | bad-state+   | bad-state+   | deleted      
 deleted               | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
 list                  | bad-state+ | bad-state+   | bad-state+   | listing          | later | -
 list other            | bad-state+ | bad-state+   | bad-state+   | bad-frame        | later | -
+list both             | bad-state+ | bad-state+   | bad-state+   | bad-frame        | later | -
 listing               | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
 read                  | bad-state+ | bad-state+   | bad-state+   | messages         | later | -
 read 101              | bad-state+ | bad-state+   | bad-state+   | too-large        | later | -
@@ -286,6 +293,9 @@ block                 | bad-state+ | bad-state+   | bad-state+   | unknown-recip
 unblock               | bad-state+ | bad-state+   | bad-state+   | bad-frame        | later | -
 blocks                | bad-state+ | bad-state+   | bad-state+   | blocked          | later | -
 blocked               | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
+search                | bad-state+ | bad-state+   | bad-state+   | found            | later | -
+search bad            | bad-state+ | bad-state+   | bad-state+   | bad-query        | later | -
+found                 | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
 Answer failed         | bad-frame+ | bad-frame+   | bad-frame+   | bad-frame        | later | -
 Answer fatal          | fatal      | fatal        | fatal        | fatal            | later | -
 Answer bye            | bye        | bye          | bye          | bye              | later | -

@@ -85,7 +85,7 @@ class DeterminismTests(SynchronousTestCase):
 
     def test_editions(self) -> None:
         """What a later edition draws changes nothing in the worlds where none of it is."""
-        for edition, adds in ((2, "age"), (3, "carry_tokens")):
+        for edition, adds in ((2, "age"), (3, "carry_tokens"), (4, "browse"), (5, "ask")):
             with mock.patch.object(Plan, adds):
                 for seed in range(1, 5):
                     self.assertEqual(_log(seed, STEPS, edition), _log(seed, STEPS, edition - 1))

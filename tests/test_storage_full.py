@@ -110,6 +110,7 @@ class FullCase(SynchronousTestCase):
         self.patch(tests.world, "Store", partial(Store, room=self.room))
         self.world = open_world(self)
         self.store = self.world.store
+        self.store.indexing.stop()  # which writes when it wants to
         self.alice, self.bob = self.world.sign_up("alice", "bob")
 
     def room(self, inside: int) -> bool:

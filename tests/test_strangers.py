@@ -15,15 +15,16 @@ from chat.accounts import Accounts, Admission, Recovering, Registration
 from chat.admin.audit import audit
 from chat.codes import INVITATION_GROUPS, RECOVERY_CODES, RECOVERY_GROUPS, digest, new_code
 from chat.errors import Code, FatalError, Refusal
-from chat.evenness import Evenness
 from chat.ledger import Account
+from chat.limits.evenness import Evenness
+from chat.limits.throttle import PAIR, PLACE, Throttle
 from chat.login import Introduction
 from chat.messages import Created, Failed, Frame, Login, NewPassword, Password, PasswordChanged, Username
 from chat.origin import LOCAL, Origin
 from chat.store import invitations, passwords, recoveries
+from chat.store.hashing import THREADS
 from chat.store.layout import path
-from chat.store.passwords import MOST_FROM_ONE_PLACE
-from chat.throttle import PAIR, PLACE, Throttle
+from chat.store.reception import AT_HOME_FROM_ONE_PLACE, OTHERS, OTHERS_FROM_ONE_PLACE
 from tests.test_audit import names
 from tests.world import PASSWORD, World, at_once, open_world
 
@@ -635,31 +636,62 @@ class GuessingTests(StrangersCase):
 
     def test_busy(self) -> None:
         """That the server is too busy to check a password is no failure of who wanted to log in."""
-        self.patch(self.world.store.passwords, "_busy", 10_000)
+        others = self.world.store.passwords._reception._others
+        self.patch(others, "_most", 0)
         for _ in range(20):
             self.assertIn("at once", self.guess("alice").reason)
-        self.patch(self.world.store.passwords, "_busy", 0)
+        self.world.clock.advance(1)
         self.world.result(self.accounts.log_in("alice", PASSWORD, HERE))
 
     def test_oneHashesMuch(self) -> None:
         """One place, or one account, that has passwords checked all the time keeps nobody else out."""
         alice = Account(1, "alice")
         self.hold = True
-        for number in range(MOST_FROM_ONE_PLACE):
+        for number in range(OTHERS_FROM_ONE_PLACE):
             self.world.start(self.accounts.log_in(f"name{number}", ANOTHER, HERE)).addErrback(lambda _: None)
             self.world.start(self.accounts.sign_up(f"other{number}", ANOTHER, network=THERE))
         self.world.settle()
-        self.assertEqual(len(self.held), 2 * MOST_FROM_ONE_PLACE)
+        self.assertEqual(self.world.store.passwords.busy, 2 * OTHERS_FROM_ONE_PLACE)
         self.assertIn("at once", self.guess("alice", HERE).reason)
         self.assertRefused(Code.SLOW_DOWN, self.accounts.sign_up, "carol", PASSWORD, (), None, THERE)
-        recovering = Recovering(alice, b"", THERE)
-        self.assertRefused(Code.SLOW_DOWN, self.accounts.recover, recovering, ANOTHER)
+        recovering = self.world.start(self.accounts.recover(Recovering(alice, b"", THERE), ANOTHER))
+        invited = self.world.start(self.accounts.sign_up("dave", PASSWORD, (), b"", THERE))
         elsewhere = self.world.start(self.accounts.log_in("alice", PASSWORD, "203.0.113.1"))
         self.world.settle()
         self.hold = False
         while self.held:
             self.release()
         self.assertEqual(self.successResultOf(elsewhere).account, alice)
+        # These had shown a code, so there was room for them; that it was wrong turned out behind it.
+        for each, code in ((recovering, Code.WRONG_RECOVERY), (invited, Code.WRONG_INVITE)):
+            self.assertEqual(self.failureResultOf(each, Refusal).value.code, code)
+
+    def test_everybodyHashesMuch(self) -> None:
+        """However many strangers ask: the owner is let in at home, and elsewhere at the moment told."""
+        self.world.result(self.accounts.log_in("alice", PASSWORD, HERE))
+        self.hold = True
+        for number in range(OTHERS):
+            stranger = self.accounts.log_in(f"name{number}", ANOTHER, f"203.0.113.{number}")
+            self.world.start(stranger).addErrback(lambda _: None)
+        self.world.settle()
+        elsewhere = self.guess("alice", THERE)
+        self.assertEqual((elsewhere.code, elsewhere.seconds), (Code.SLOW_DOWN, 1))
+        for number in range(OTHERS_FROM_ONE_PLACE):  # of one IPv6 /48, whichever /64 they are of
+            self.assertIn("at once", self.guess("alice", f"2001:db8:1:{number}::/64").reason)
+        promised = self.world.store.passwords._reception._promises._to
+        self.assertEqual(promised, {THERE: 1, "2001:db8:1::/48": 1})
+        at_home = self.world.start(self.accounts.log_in("alice", PASSWORD, HERE))
+        self.world.clock.advance(1)
+        there = self.world.start(self.accounts.log_in("alice", PASSWORD, THERE))
+        self.world.settle()
+        for _ in range(2 * THREADS):
+            self.release()
+        self.successResultOf(at_home)
+        self.assertNoResult(there)
+        self.hold = False
+        while self.held:
+            self.release()
+        self.successResultOf(there)
 
     def test_oneAccountHashesMuch(self) -> None:
         """So do all the sessions of one account."""
@@ -667,7 +699,7 @@ class GuessingTests(StrangersCase):
         self.accounts._throttle = Throttle(None)
         self.hold = True
         self.world.start(self.accounts.change_password(alice, PASSWORD, ANOTHER))
-        for _ in range(MOST_FROM_ONE_PLACE - 1):
+        for _ in range(AT_HOME_FROM_ONE_PLACE + OTHERS_FROM_ONE_PLACE - 1):
             self.world.start(self.accounts.renew_recovery_codes(alice, PASSWORD))
         self.world.settle()
         for _ in ("the old password is checked", "the new one is hashed"):
@@ -752,7 +784,7 @@ class EqualWorkTests(StrangersCase):
 
     throttled = False
 
-    def work(self, name: str, field: str, value: str) -> list[object]:
+    def work(self, name: str, field: str, value: str, origin: Origin = LOCAL) -> list[object]:
         """What the database and the hashing threads are asked for by one attempt, and what is said."""
         done: list[object] = []
         submit = self.world.store._commit.submit
@@ -774,13 +806,34 @@ class EqualWorkTests(StrangersCase):
 
         self.patch(bcrypt, "checkpw", checked)
         self.patch(bcrypt, "hashpw", made)
-        talk = self.stranger()
+        talk = self.stranger(origin)
         done.append(talk.says("username", name))
         done.append(talk.says(field, value))
         self.patch(self.world.store._commit, "submit", submit)
         self.patch(bcrypt, "checkpw", check)
         self.patch(bcrypt, "hashpw", make)
         return done
+
+    def test_alikeAtOnePlace(self) -> None:
+        """The same for who was let in where all others wait by now, and for who was not, or is nobody."""
+        self.world.sign_up("alice", "bob")
+        self.accounts._throttle = Throttle(self.world.clock.seconds)
+        self.accounts.registration = Registration.INVITE
+        self.world.result(self.accounts.log_in("alice", PASSWORD, HERE))
+        for number in range(PLACE.free):
+            self.assertRefused(Code.WRONG_PASSWORD, self.accounts.log_in, f"name{number}", ANOTHER, HERE)
+        for field in ("password", "token", "recovery"):
+            attempts = [
+                self.work(name, field, ANOTHER, Origin("192.0.2.1", HERE))
+                for name in ("alice", "bob", "carol")
+                for _ in range(PAIR.free + 1)
+            ]
+            each = len(attempts) // 3
+            self.assertEqual(attempts[:each], attempts[each : 2 * each])
+            self.assertEqual(attempts[:each], attempts[2 * each :])
+            self.assertIn("slow-down", repr(attempts[0]))
+        self.world.clock.advance(1)
+        self.world.result(self.accounts.log_in("alice", PASSWORD, HERE))
 
     def test_equal(self) -> None:
         """An active, a deleted, an unknown and an unfinished account: the same steps in the same order."""

@@ -47,6 +47,11 @@ class StretchesCase(SynchronousTestCase):
         lines, more = self.world.result(self.world.store.listing(account.id, sent, after, limit))
         return [line.id for line in lines], more
 
+    def listed_back(self, account: Account, sent: bool, before: int, limit: int) -> tuple[list[int], bool]:
+        """The same from the newest message back."""
+        lines, more = self.world.result(self.world.store.latest(account.id, sent, before, limit))
+        return [line.id for line in lines], more
+
     def noted(self, account: Account, box: int) -> list[int]:
         """The stretches noted for a box."""
         return [
@@ -104,6 +109,19 @@ class ListingTests(StretchesCase):
                     found += page
                     self.assertEqual(more, len(found) < len(ids))
                 self.assertEqual(found, ids)
+            for limit in (1, 3, 100):
+                back: list[int] = []
+                more = True
+                while more:
+                    page, more = self.listed_back(account, sent, back[-1] if back else 0, limit)
+                    self.assertTrue(page or not more)
+                    back += page
+                    self.assertEqual(more, len(back) < len(ids))
+                self.assertEqual(back, ids[::-1])
+            for before in range(1, last + 9):
+                ahead = [id for id in reversed(ids) if id < before]
+                page, more = self.listed_back(account, sent, before, 2)
+                self.assertEqual(page, ahead[: len(page)])
             for after in range(-3, last + 9):
                 behind = [id for id in ids if id > after]
                 page, more = self.listed(account, sent, after, 2)

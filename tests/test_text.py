@@ -31,6 +31,7 @@ from chat.messages import (
     Entry,
     Failed,
     Fatal,
+    Found,
     Frame,
     Incoming,
     List,
@@ -51,6 +52,7 @@ from chat.messages import (
     Recovery,
     RecoveryCodes,
     Returned,
+    Search,
     Token,
     TokenIssued,
     Unblock,
@@ -59,7 +61,7 @@ from chat.messages import (
     Welcome,
 )
 from chat.wire.text import TextTranslator
-from chat.wire.text_words import HELP, visible
+from chat.wire.text_words import HELP, SEARCH_HELP, visible
 from chat.wire.translator import FRAMES_AT_ONCE, Translator
 from tests.strategies import ALWAYS, CUTS
 
@@ -173,6 +175,15 @@ class TypedTests(DoorCase):
             "/inbox 17": List(box="inbox", after=17),
             "/SENT": List(box="sent"),
             "/sent 0": List(box="sent"),
+            "/inbox last": List(box="inbox", before=0),
+            "/sent Last ": List(box="sent", before=0),
+            "/sent <17": List(box="sent", before=17),
+            "/search disk  full": Search(query="disk  full"),
+            "/find <17 from:bob": Search(query="from:bob", before=17),
+            "/search <x": Search(query="<x"),
+            "/history bob": Search(query="with:bob"),
+            "/history <17 bob": Search(query="with:bob", before=17),
+            '/history "x y"': Search(query='with:"""x y"""'),
             "/read 17": Read(ids=[17]),
             "/read 17 18,19, 20": Read(ids=[17, 18, 19, 20]),
             "/delete 17 18": Delete(ids=[17, 18]),
@@ -190,9 +201,15 @@ class TypedTests(DoorCase):
         client = self.logged_in()
         for lines, answer in {
             ("/inbox x", "/inbox 1 2", "/inbox -1", f"/inbox {2**63}"): (
-                "To list it: /inbox, or /inbox N for what comes after message N"
+                "To list it: /inbox, /inbox N for what comes after message N, or /inbox last"
             ),
-            ("/sent ²",): "To list it: /sent, or /sent N for what comes after message N",
+            ("/sent ²", "/sent <2 x", "/sent <", "/sent <1,2", "/sent last x"): (
+                "To list it: /sent, /sent N for what comes after message N, or /sent last"
+            ),
+            ("/search", "/find  ", "/search <17"): (
+                "To search: /search WORDS, or /search from:NAME; /help search tells more"
+            ),
+            ("/history",): "To see what you and somebody wrote to each other: /history NAME",
             ("/read", "/read x", "/read 1 x", "/read " + "9" * 5000, "/read \u0661"): (
                 "To show messages again: /read N [N...]"
             ),
@@ -218,11 +235,13 @@ class TypedTests(DoorCase):
         self.answered(self.logged_in(), "/help", *HELP)
         page = "\n".join(HELP)
         for command in (
-            "to", "reply", "write", "inbox", "sent", "read", "delete", "status", "receipts",
-            "passwd", "delete-account", "ping", "quit",
+            "to", "reply", "write", "inbox", "sent", "history", "search", "read", "delete", "status",
+            "receipts", "passwd", "delete-account", "ping", "quit",
         ):  # fmt: skip
             self.assertIn(f"  /{command} ", page)
-        self.assertLess(max(map(len, HELP)), 80)
+        self.assertLess(max(map(len, (*HELP, *SEARCH_HELP))), 80)
+        self.answered(self.logged_in(), "/help search", *SEARCH_HELP)
+        self.answered(self.logged_in(), "/help /Search ", *SEARCH_HELP)
 
     def test_bare_lines(self) -> None:
         """They go to the one last written to, never to whoever wrote in meanwhile."""
@@ -821,6 +840,9 @@ class SaidTests(DoorCase):
             ),
             ("/sent", sent_box(out), f"Sent 17 to bob, {AT}, delivered, subject: Tea"),
             ("/sent", sent_box(back), f"Sent 18 to zed, {AT}, returned to its sender"),
+            ("/inbox <9", inbox(), "Nothing before message 9 in your inbox."),
+            ("/sent last", sent_box(), "You have sent nothing."),
+            ("/search x", Found(messages=[], more=False), "Nothing found."),
             ("/status 17", sent_box(out), "Message 17 to bob: delivered."),
             (
                 "/status 18",
@@ -854,6 +876,31 @@ class SaidTests(DoorCase):
             sent_box(entry(17, recipient="zed", state="dead"), more=True),
             f"Sent 17 to zed, {AT}, returned, but its sender is gone",
             "There is more: /sent 17",
+        )
+        self.says(
+            "/sent last",
+            sent_box(entry(17, recipient="zed", state="dead"), more=True),
+            f"Sent 17 to zed, {AT}, returned, but its sender is gone",
+            "There is more: /sent <17",
+        )
+        self.says(
+            "/search <20 di\x07sk",
+            Found(
+                messages=[
+                    entry(19, excerpt="The disk\x1b"),
+                    entry(18, sender="alice", recipient="zed", state="delivered", excerpt="disk"),
+                    entry(17, sender="alice", returned=UNKNOWN),
+                ],
+                more=True,
+                incomplete=True,
+            ),
+            f"Inbox 19 from bob, {AT}, waiting",
+            r"| The disk\x1b",
+            f"Sent 18 to zed, {AT}, delivered",
+            "| disk",
+            f'Inbox 17, came back from "zed" (unknown-recipient), {AT}, waiting',
+            r"There is more: /search <17 di\x07sk",
+            "Some messages were not looked through: the index is still being made. Try again later.",
         )
         self.says(
             "/delete 1 2 3",
@@ -962,6 +1009,7 @@ class SaidTests(DoorCase):
             Messages(messages=[message], missing=[]),
             inbox(entry(1, subject=evil, sender=evil, state=evil)),
             inbox(entry(1, subject=evil, returned=message.returned)),
+            Found(messages=[entry(1, subject=evil, sender=evil, excerpt=evil)], more=False),
             sent_box(entry(1, recipient=evil)),
             Failed(code=evil, reason=evil),
         ):
@@ -999,10 +1047,11 @@ class SaidTests(DoorCase):
                 RecoveryCodes(codes=["secret"]),
                 LoggedOut(),
                 Blocked(usernames=[]),
+                Found(messages=[], more=False),
             )
         }
         of_clients = {Received, Delete, List, Read, DeleteAccount, Ping, Quit, ChangePassword, Token, Logout}
-        of_clients |= {Block, Unblock, Blocks, Recovery}
+        of_clients |= {Block, Unblock, Blocks, Recovery, Search}
         self.assertEqual(set(SYSTEM) - of_clients, set(samples))
         for frame in samples.values():
             self.assertGreater(len(Client().says(frame)), 3, repr(frame))

@@ -1,12 +1,12 @@
-"""Tests for L{chat.throttle}: guessing gets slower, and it is the guesser who waits."""
+"""Tests for L{chat.limits.throttle}: guessing gets slower, and it is the guesser who waits."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chat import throttle
 from chat.errors import Code, Refusal
-from chat.throttle import ACCOUNT, FORGOTTEN, INSIDE, PAIR, PLACE, PLACES, Throttle
+from chat.limits import throttle
+from chat.limits.throttle import ACCOUNT, FORGOTTEN, INSIDE, PAIR, PLACE, PLACES, Throttle
 
 HERE = "192.0.2.1"
 THERE = "198.51.100.2"
@@ -243,6 +243,124 @@ class OwnerTests(ThrottleCase):
         self.assertEqual((refusal.code, refusal.seconds), (Code.SLOW_DOWN, 1))
         self.throttle.failed("", THERE)
         self.throttle.failed("", None)
+
+
+class AlikeTests(ThrottleCase):
+    """Where names are a secret: a guesser does not see which of them are known at his own place."""
+
+    def setUp(self) -> None:
+        """Alice was let in there before, and Bob has no account or is never there."""
+        super().setUp()
+        self.enter()
+
+    def told(self, name: str, right: bool = False, alike: bool = True) -> tuple[bool, int]:
+        """Try a password there: whether it is checked at all, and the seconds that are told.
+
+        0 seconds: it is told to be wrong. -1: in.
+        """
+        checked = False
+        try:
+            with self.throttle.attempt(name, HERE, alike=alike) as in_earnest:
+                checked = True
+                if not (right and in_earnest):
+                    raise Refusal(Code.WRONG_PASSWORD, "No.")
+        except Refusal as refusal:
+            return checked, refusal.seconds or 0
+        return checked, -1
+
+    def test_place(self) -> None:
+        """While the place has to wait, both are checked, and both are told the same if it was in vain."""
+        for number in range(PLACE.free):
+            self.guess(f"name{number}")
+        for wait in (1, 1, 1, 1, 1):
+            self.assertEqual([self.told("alice"), self.told("bob")], [(True, wait)] * 2)
+        for wait in (1, 1):
+            self.assertEqual([self.told("alice"), self.told("bob")], [(False, wait)] * 2)
+        self.now += 1
+        self.assertEqual(self.told("alice", right=True), (True, -1))
+        self.assertEqual(self.told("bob"), (True, 0))
+
+    def test_owner(self) -> None:
+        """Who is known there and has the right password is let in all the same; who is not is not."""
+        for number in range(PLACE.free):
+            self.guess(f"name{number}")
+        self.assertEqual(self.told("bob", right=True), (True, 1))
+        self.assertEqual(self.told("alice", right=True), (True, -1))
+
+    def test_account(self) -> None:
+        """The same while an account is tried from everywhere."""
+        self.throttle.entered("alice", HERE)
+        for name in ("alice", "bob"):
+            for number in range(ACCOUNT.free + 3):
+                self.guess(name, f"203.0.113.{number}")
+        tried = [[self.told(name) for name in ("alice", "bob")] for _ in range(8)]
+        self.assertEqual([one for one, _ in tried], [other for _, other in tried])
+        self.assertEqual(tried[0], [(True, 0)] * 2)
+        self.assertGreater(tried[1][0][1], 0)
+
+    def test_counted(self) -> None:
+        """Guesses at either make the place wait as soon, and so do wrong tokens and codes."""
+        for name in ("alice", "bob"):
+            self.throttle = Throttle(lambda: self.now)
+            self.enter()
+            for number in range(PLACE.free - 2):
+                self.guess(f"name{number}")
+            self.assertEqual(self.told(name), (True, 0))
+            self.throttle.failed(name, HERE, alike=True)
+            self.assertRaises(Refusal, self.throttle.failed, name, HERE, alike=True)
+
+    def test_broken(self) -> None:
+        """What ends otherwise than by a wrong password is no failure of either."""
+        for number in range(PLACE.free):
+            self.guess(f"name{number}")
+        for name in ("alice", "bob"):
+            for _ in range(2 * PAIR.free):
+                with self.assertRaises(RuntimeError), self.throttle.attempt(name, HERE, alike=True):
+                    raise RuntimeError
+            self.assertEqual(self.told(name), (True, 1))
+
+    def test_open(self) -> None:
+        """Where names are none, who is not known is not even checked, and who is known is told the truth."""
+        for number in range(PLACE.free):
+            self.guess(f"name{number}")
+        self.assertEqual(self.told("bob", alike=False), (False, 1))
+        self.assertEqual([self.told("alice", alike=False) for _ in range(5)], [(True, 0)] * 5)
+        self.guess("name", THERE)
+        self.assertEqual(self.told("alice", alike=False), (False, 1))
+        self.throttle.entered("carol", HERE)
+        self.throttle.failed("carol", HERE)
+
+
+class HomeTests(ThrottleCase):
+    """At which places somebody was let in."""
+
+    def test_home(self) -> None:
+        """Those, and no others; a place without an address is none, nor is a session."""
+        self.enter()
+        self.enter(network=None)
+        self.enter(network=INSIDE)
+        homes = [self.throttle.is_home(each) for each in (HERE, THERE, None, INSIDE)]
+        self.assertEqual(homes, [True, False, False, False])
+
+    def test_forgotten(self) -> None:
+        """A place is one as long as it is known of any account."""
+        self.enter("alice")
+        self.enter("alice")
+        self.enter("bob")
+        for number in range(PLACES):
+            self.enter("alice", f"203.0.113.{number}")
+        self.assertTrue(self.throttle.is_home(HERE))
+        for number in range(PLACES):
+            self.enter("bob", f"203.0.113.{number}")
+        self.assertFalse(self.throttle.is_home(HERE))
+        self.assertEqual(len(self.throttle._homes), PLACES)
+
+    def test_bounded(self) -> None:
+        """With the accounts that are forgotten their places are."""
+        self.patch(throttle, "MOST", 2)
+        for number in range(5):
+            self.enter(f"name{number}", f"203.0.113.{number}")
+        self.assertEqual(sorted(self.throttle._homes), ["203.0.113.3", "203.0.113.4"])
 
 
 class NamesTests(ThrottleCase):

@@ -45,7 +45,7 @@ class CredentialsTestCase(SynchronousTestCase):
 
     def credentials(self, pair: Pair | None = None) -> Credentials:
         """What the server makes of them."""
-        return Credentials(pair or self.pair, PROTOCOLS, self.clock.seconds)
+        return Credentials(pair or self.pair, self.clock.seconds)
 
     def renew(self, days: float = 200) -> None:
         """Another certificate takes the place of the first."""
@@ -145,13 +145,14 @@ class ReloadTests(CredentialsTestCase):
         for place in ("load", "context", "exposed"):
             self.renew()
             self.touch(len(place))
-            before = vars(self.shown).copy()
+            before, contexts = vars(self.shown).copy(), self.shown._contexts.copy()
             patch = self.patch(credentials, place, broken)
             self.clock.advance(LOOK)
             patch.restore()
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-            for name in ("_context", "fingerprint", "words", "expires"):
+            for name in ("_identity", "fingerprint", "words", "expires"):
                 self.assertIs(getattr(self.shown, name), before[name])
+            self.assertEqual(self.shown._contexts, contexts)
             self.renew()
             self.touch(2 * len(place))
             self.clock.advance(LOOK)
@@ -175,7 +176,9 @@ class ReloadTests(CredentialsTestCase):
         """A connection keeps what it has begun with; the next one is shown the new certificate."""
         network = Network(Path(self.mktemp()))
         self.addCleanup(network.close)
-        door = TLSMemoryBIOFactory(self.shown, False, network.doors["json"], network.clock)
+        door = TLSMemoryBIOFactory(
+            self.shown.speaking(PROTOCOLS), False, network.doors["json"], network.clock
+        )
         before = TLSClient(door)
         self.renew()
         self.clock.advance(LOOK)
@@ -197,7 +200,26 @@ class LoadTests(CredentialsTestCase):
 
     def test_interface(self) -> None:
         """Twisted can make connections with it."""
-        verifyObject(IOpenSSLServerConnectionCreator, self.credentials())
+        verifyObject(IOpenSSLServerConnectionCreator, self.credentials().speaking(PROTOCOLS))
+
+    def test_perDoor(self) -> None:
+        """Each door agrees upon what is spoken there and nothing else, before a renewal and after it."""
+        network = Network(Path(self.mktemp()))
+        self.addCleanup(network.close)
+        shown = self.credentials()
+        self.touch(0)
+        doors = {
+            name: TLSMemoryBIOFactory(shown.speaking([name.encode()]), False, network.doors["json"])
+            for name in ("chat/json", "http/1.1")
+        }
+        for _ in range(2):
+            for name, door in doors.items():
+                for offered in doors:
+                    self.assertEqual(TLSClient(door, [offered]).done, offered == name)
+            first = shown.fingerprint
+            self.renew()
+            shown.reload()
+            self.assertNotEqual(shown.fingerprint, first)
 
     def test_refused(self) -> None:
         """What cannot be used ends the start."""
@@ -220,7 +242,9 @@ class LoadTests(CredentialsTestCase):
         network = Network(Path(self.mktemp()))
         self.addCleanup(network.close)
         credentials = self.credentials(write(self.folder, *chain, key=key))
-        door = TLSMemoryBIOFactory(credentials, False, network.doors["json"], network.clock)
+        door = TLSMemoryBIOFactory(
+            credentials.speaking(PROTOCOLS), False, network.doors["json"], network.clock
+        )
         context = trusting()
         context.maximum_version = ssl.TLSVersion.TLSv1_2  # which shows certificates to everybody
         client = TLSClient(door, context=context)

@@ -35,7 +35,7 @@ class DoorTestCase(SynchronousTestCase):
         self.addCleanup(self.network.close)
         folder = Path(self.mktemp())
         folder.mkdir()
-        self.credentials = Credentials(given(folder), BY_PROTOCOL, self.network.clock.seconds)
+        self.credentials = Credentials(given(folder), self.network.clock.seconds)
         self.door = self.opened("json")
 
     def opened(self, kind: str) -> Door:
@@ -44,7 +44,7 @@ class DoorTestCase(SynchronousTestCase):
             self.network.clock, TRANSLATORS[kind], self.network.converse, 60.0, BY_PROTOCOL
         )
         door = Door(self.factory, BY_PROTOCOL, b"no TLS?")
-        door.open_encrypted(self.credentials, self.network.clock)
+        door.open_encrypted(self.credentials.speaking(BY_PROTOCOL), self.network.clock)
         return door
 
     def client(
@@ -192,7 +192,7 @@ class HandshakeTests(DoorTestCase):
     def test_between(self) -> None:
         """Where something is between TLS and the session (a PROXY header, say), there is a greeting, too."""
         door = Door(WrappingFactory(self.factory), BY_PROTOCOL)
-        door.open_encrypted(self.credentials, self.network.clock)
+        door.open_encrypted(self.credentials.speaking(BY_PROTOCOL), self.network.clock)
         client = TLSClient(door)
         self.network.clock.advance(0)
         self.assertIn(b"username", client.hear())

@@ -16,7 +16,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from chat import service
+from chat import service, signals
 from chat.errors import StartError
 from chat.service import Settings
 from chat.tap import Options, makeService
@@ -123,7 +123,7 @@ class DoorsTests(TLSServiceTestCase):
         port = SimpleNamespace(factory=TLSMemoryBIOFactory.__new__(TLSMemoryBIOFactory))
         port.getHost = lambda: IPv4Address("TCP", "0.0.0.0", 5311)
         door = Door(SimpleNamespace(), ())  # type: ignore[arg-type]
-        guard = Guard(self.data, (), self.reactor.seconds, forced=True)
+        guard = Guard(self.data, self.reactor.seconds, forced=True)
         self.assertEqual(guard.open([(door, port)], self.reactor), [Way.TLS])  # type: ignore[list-item]
         self.assertFalse(self.data.exists())
 
@@ -266,7 +266,7 @@ class ReloadTests(TLSServiceTestCase):
         """In a thread of somebody's program signals are left to that program."""
         before = signal.getsignal(signal.SIGHUP)
         undo: list[Any] = []
-        thread = threading.Thread(target=lambda: undo.append(service.on_hangup(self.reactor, lambda: None)))
+        thread = threading.Thread(target=lambda: undo.append(signals.on_hangup(self.reactor, lambda: None)))
         thread.start()
         thread.join()
         undo[0]()

@@ -58,7 +58,7 @@ from chat.client.address import Host, host_from
 from chat.client.connection import ConnectionFactory
 from chat.client.console import EndOfInput
 from chat.client.known import AUTHORITIES
-from chat.client.once import Order, send_once
+from chat.client.once import Order, Sender, send_once
 from chat.client.secure import SecureEndpoint
 from chat.client.trust import Shown, claim
 from chat.client.trusting import Trusting
@@ -865,9 +865,8 @@ class SecureTests(SecureCase):
         """C{chat send} says why it did not send, and knows that it did not."""
         complaints: list[str] = []
         order = Order(recipient="bob", body="hello")
-        sending = send_once(
-            self.clock, self.endpoint(), self.codec, "alice", "wonderland", order, complaints.append
-        )
+        sender = Sender(self.clock, self.endpoint(), self.codec, "alice", "wonderland")
+        sending = send_once(sender, order, complaints.append)
         status = Deferred.fromCoroutine(sending)
         self.run_for(1)
         self.assertEqual(self.successResultOf(status), 1)

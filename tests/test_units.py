@@ -172,7 +172,7 @@ class ActivationTests(SynchronousTestCase):
 
     def test_restart(self) -> None:
         """The doors of the units work; who knocks while the server is away is served when it is back."""
-        doors = [socket.create_server(("127.0.0.1", 0), backlog=64) for _ in range(3)]
+        doors = [socket.create_server(("127.0.0.1", 0), backlog=64) for _ in DEFAULT_DOORS]
         numbers = tuple(door.fileno() for door in doors)
         for door in doors:
             self.addCleanup(door.close)
@@ -186,7 +186,7 @@ class ActivationTests(SynchronousTestCase):
 
         start()
         ports = [f"127.0.0.1:{door.getsockname()[1]}" for door in doors]
-        self.assertEqual(daemon.doors, list(zip(("text", "json", "der"), ports)))
+        self.assertEqual(daemon.doors, list(zip([kind for kind, _ in DEFAULT_DOORS], ports)))
         self.assertIn("registration is open", daemon.log[-1])
         alice, bob = daemon.user("alice", "json"), daemon.user("bob", "der")
         alice.send("bob", "hi")

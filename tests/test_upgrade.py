@@ -35,6 +35,8 @@ SECOND = {**FIRST, "messages": 2}
 #: The tables that came after the first version, as they begin.
 NEW: dict[str, list[Any]] = {
     "messages.folded": [],
+    "messages.volumes": [],
+    "messages.moments": [],
     "passwords.tokens": [],
     "passwords.sqlite_sequence": [],
     "passwords.recoveries": [],
@@ -108,6 +110,8 @@ def upgraded(before: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
     notes = {(row[2], INBOX, row[0] // STRETCH) for row in ledger if row[6] < State.REMOVED}
     notes |= {(row[1], SENT, row[0] // STRETCH) for row in ledger}
     after["messages.stretches"] = sorted(notes)
+    ((last, _),) = before["messages.counters"]
+    after["messages.indexed"] = [(last + 1, last)]
     return after
 
 

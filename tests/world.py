@@ -26,15 +26,15 @@ from chat.accounts import Accounts, Registration
 from chat.directory import Directory
 from chat.feed import Feed
 from chat.ledger import Account, Arrival, Letter
+from chat.limits.throttle import Throttle
 from chat.mailroom import Mailroom
 from chat.messages import Accepted, Delivered, Frame, Message
 from chat.origin import LOCAL
 from chat.store import Store
 from chat.store.files import NAMES, DataDirectory, path, schemas
 from chat.store.opener import PLAIN, Opener
-from chat.store.passwords import InThread
 from chat.store.pool import DirectPool
-from chat.throttle import Throttle
+from chat.store.reception import InThread
 
 T = TypeVar("T")
 
@@ -86,6 +86,14 @@ class WorldPool(DirectPool):
     left: int | None = None
     room: int | None = None
     changes = 0
+
+    def connect(self) -> Any:
+        """As ever; what is changed as the files are opened is no transaction."""
+        opened = not self.connections
+        connection = super().connect()
+        if opened:
+            self.changes = connection.total_changes
+        return connection
 
     def runInteraction(self, interaction: Callable[..., Any], *args: Any, **kw: Any) -> Deferred[Any]:
         """As ever, while there are some left; after that never an answer."""

@@ -15,6 +15,7 @@ from chat.admin.snapshot import snapshot, steadily
 from chat.store.backup import copy, put_in_place, staging
 from chat.store.layout import sync
 from chat.store.opener import PLAIN, Opener
+from chat.tls.certificate import own
 
 NAME = "backup"
 SUMMARY = "copy the three files as they are at one moment"
@@ -26,6 +27,9 @@ is done. The server may run or not; it goes on as ever meanwhile.
 The directory must not exist, or be empty. It is made for its owner alone, and
 so are the files: they hold the mail and the password hashes. Findings of the
 audit are printed as "chatctl audit" does, and then there is no backup.
+
+Not in it are the key and the certificate that the server has made for TLS
+(tls-*.pem), which it names if there are any, and the password key.
 """
 
 
@@ -38,7 +42,19 @@ def configure(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Copy, and say what was copied."""
     report = backup(arguments.data, arguments.target, opening(arguments))
-    return told(report, f"backup complete in {arguments.target}", "no backup was made")
+    status = told(report, f"backup complete in {arguments.target}", "no backup was made")
+    if status == CLEAN and (left := _left(arguments.data)):
+        print(
+            f"not in it: {' and '.join(left)}, which clients know the server by;"
+            " copy them to a place as safe (cp -p)"
+        )
+    return status
+
+
+def _left(directory: Path) -> list[str]:
+    """Which files that the server cannot make again as they were are not in a backup of this directory."""
+    pair = own(directory)
+    return [file.name for file in (pair.certificate, pair.key) if file.exists()]
 
 
 def told(report: Report, done: str, refused: str) -> int:

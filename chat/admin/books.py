@@ -15,10 +15,12 @@ from operator import itemgetter
 from typing import Callable, Iterator, Mapping
 
 from chat.admin.command import counted
+from chat.admin.volumes import volumes
 from chat.ledger import IN_MAILBOX, LAWFUL, AccountState, State
 from chat.mailroom import NOTES
 from chat.store.layout import ALIASES, APPLICATION, VERSIONS, Header, schema
 from chat.store.stretches import INBOX, SENT, STRETCH
+from chat.store.volumes import creation
 from chat.wire.text_words import visible
 
 Findings = Iterator[str]
@@ -217,6 +219,9 @@ def tables(connection: sqlite3.Connection) -> Findings:
         model = sqlite3.connect(":memory:")
         # What is no version at all was found by its label; it is held to the newest one.
         model.executescript(schema(name, version if 1 <= version <= newest else newest))
+        if name == "messages" and version > 4:
+            for (volume,) in connection.execute("SELECT number FROM volumes"):
+                model.execute(creation(volume))
         query = "SELECT type || ' ' || name, sql FROM {}.sqlite_schema WHERE name NOT LIKE 'sqlite_%'"
         expected = dict(model.execute(query.format("main")))
         model.close()
@@ -437,6 +442,11 @@ def _noted(connection: sqlite3.Connection) -> Iterator[_Side]:
         yield stretch, "noted", {(account, box) for _, account, box in rows}
 
 
+def index(connection: sqlite3.Connection, _: Totals) -> Findings:
+    """The index has the messages that it should have, in the boxes that they are in, and no others."""
+    return volumes(connection) if _version(connection, "messages") > 4 else iter(())
+
+
 # --- mailboxes and accounts ---
 
 
@@ -556,6 +566,7 @@ CHECKS: tuple[Callable[[sqlite3.Connection, Totals], Findings], ...] = (
     refs,
     indexes,
     notes,
+    index,
     mailboxes,
     accounts,
     passwords,

@@ -23,6 +23,7 @@ from chat.messages import milliseconds
 from chat.store.layout import ALIASES, VERSIONS, path
 from chat.store.opener import PLAIN, Opener
 from chat.store.stretches import INBOX, SENT, Stretches
+from chat.store.volumes import begin_anew
 
 NAME = "import"
 SUMMARY = "put an exported mailbox back (the server must not run)"
@@ -87,6 +88,7 @@ def load(directory: Path, name: str, lines: IO[bytes], where: str, opener: Opene
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
             entry.put(batch)
+            begin_anew(connection.cursor())
             entry.report = judge(connection)
             connection.execute("ROLLBACK" if entry.report.number else "COMMIT")
         except sqlite3.Error as error:

@@ -65,10 +65,9 @@ def configure(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Make it, and print the line; everything else goes to standard error."""
     host, port = arguments.address or (socket.getfqdn(), _PORT)
-    certificate = arguments.certificate
-    if certificate is None and not _is_loopback(host):
-        certificate = own(arguments.data).certificate
-        certificate = certificate if certificate.exists() else None
+    by_itself = own(arguments.data).certificate
+    shown = arguments.certificate or (by_itself if by_itself.exists() else None)
+    certificate = None if arguments.certificate is None and _is_loopback(host) else shown
     code = new_code(INVITATION_GROUPS)
     pin = None if certificate is None else _pin(certificate)
     try:
@@ -82,6 +81,12 @@ def run(arguments: Namespace) -> int:
     print(line)
     if arguments.address is None:
         print(f"chatctl: leads to {host}:{port}; --address HOST:PORT names another place", file=sys.stderr)
+    if certificate is not shown:
+        print(
+            "chatctl: no fingerprint is in the line, since doors on loopback speak TLS only with --tls:"
+            f" if this one does, --certificate {shown} puts it there",
+            file=sys.stderr,
+        )
     print(
         f"chatctl: invitation {made}, good for {counted(arguments.uses, 'account')} until {rfc3339(expires)}",
         file=sys.stderr,

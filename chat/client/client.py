@@ -7,24 +7,24 @@ from secrets import token_hex
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chat.client.address import endpoint_from
+from chat.client.asking import Asking
+from chat.client.attempts import Attempts
 from chat.client.backoff import Backoff
 from chat.client.connection import Connection, ConnectionFactory
 from chat.client.entrance import Entrance
 from chat.client.errors import (
     ClientError,
     Disconnected,
-    Distrust,
     Ended,
-    NotChat,
     Refused,
     Stopped,
     Unanswerable,
-    unreachable,
+    for_good,
 )
 from chat.client.fates import Fate, Fates
 from chat.client.inbox import Inbox, OnMessage
@@ -33,12 +33,8 @@ from chat.client.token import OnToken, TokenKeeper
 from chat.client.trust import Trust
 from chat.errors import Code
 from chat.messages import (
-    USER_FRAME_BYTES,
     Accepted,
     AccountDeleted,
-    Block,
-    Blocked,
-    Blocks,
     Bye,
     ChangePassword,
     Created,
@@ -49,36 +45,26 @@ from chat.messages import (
     Failed,
     Fatal,
     Frame,
-    List,
-    Listing,
     LoggedOut,
     Logout,
     Message,
-    Messages,
     PasswordChanged,
     Ping,
     Pong,
     Quit,
-    Read,
-    Recovery,
-    RecoveryCodes,
-    Token,
     TokenIssued,
-    Unblock,
     Welcome,
 )
-from chat.wire import Codec, serialize
+from chat.wire import Codec
 
-#: What the server ends a conversation with and would end the next one with, too.
-_FOR_GOOD = frozenset({Code.ACCOUNT_GONE, Code.MALFORMED_FRAME, Code.FRAME_TOO_LARGE})
-
+OnFate = Callable[[Fate], object]
 OnCreated = Callable[[Created], object]
 OnConnected = Callable[[Welcome], object]
 OnDisconnected = Callable[[Exception, float], object]
 OnStopped = Callable[[Exception | None], object]
 
 
-class Client:
+class Client(Asking):
     """An account's mailbox, as if there were no network in between.
 
     It connects again by itself, with growing delays, until it is stopped.  What was
@@ -114,6 +100,7 @@ class Client:
         trust: Trust | None = None,
         plaintext: bool = False,
         on_message: OnMessage | None = None,
+        on_fate: OnFate | None = None,
         on_created: OnCreated | None = None,
         on_connected: OnConnected | None = None,
         on_disconnected: OnDisconnected | None = None,
@@ -142,6 +129,8 @@ class Client:
             coroutine.  A message is confirmed when that has succeeded; if it fails, the
             message is delivered again after the next login.  Without a callback nothing
             is confirmed and everything stays waiting.
+        @param on_fate: called when the server tells of the delivery of a message for which nobody
+            waits: one that was sent by an earlier run, or by another program of the same account.
         @param on_created: called with C{created}, which has the account's recovery codes.
         @param on_connected: called with C{welcome} after each login.
         @param on_disconnected: called with the reason and the seconds until the next
@@ -162,30 +151,33 @@ class Client:
         self.stopped = False
         self._clock: IReactorTime = reactor
         self._codec = Codec(codec)
-        self._endpoint: IStreamClientEndpoint = (
-            endpoint_from(reactor, endpoint, codec=self._codec, trust=trust, plaintext=plaintext)
-            if isinstance(endpoint, str)
-            else endpoint
-        )
         self._token = TokenKeeper(reactor, tokens, token, on_token)
         self._entrance = Entrance(username, password, create, self._token, invite, recovery)
+        self._on_fate = on_fate
         self._on_created = on_created
         self._on_connected = on_connected
         self._on_disconnected = on_disconnected
         self._on_stopped = on_stopped
         self._timeout = timeout
         self._idle = idle
-        self._backoff = Backoff() if backoff is None else backoff
+        self._attempts = Attempts(
+            self._clock,
+            endpoint_from(reactor, endpoint, codec=self._codec, trust=trust, plaintext=plaintext)
+            if isinstance(endpoint, str)
+            else endpoint,
+            ConnectionFactory(self._make_connection, self._codec),
+            Backoff() if backoff is None else backoff,
+            timeout,
+            self._unreachable,
+        )
         self._not_before = 0.0
-        self._outbox = Outbox(self._clock, most_unaccepted, most_unaccepted_bytes)
+        self._outbox = Outbox(self._clock, self._codec, most_unaccepted, most_unaccepted_bytes)
         self._inbox = Inbox(on_message)
         self._fates = Fates(self._clock, idle)
         self._unique = token_hex(16)
         self._count = 0
         self._started: Deferred[Welcome] | None = None
-        self._attempt: Deferred[Any] | None = None
         self._connection: Connection | None = None
-        self._retry: IDelayedCall | None = None
         self._closing: list[Deferred[None]] = []
 
     # --- what an application asks -------------------------------------------------------
@@ -220,7 +212,7 @@ class Client:
         if self._started is not None or self.stopped:
             raise RuntimeError("a client is started once")
         self._started = Deferred(lambda _: self._stop(None))
-        self._connect()
+        self._attempts.begin()
         return self._started
 
     def send(
@@ -232,6 +224,7 @@ class Client:
         receipt: bool = False,
         ref: str | None = None,
         automatic: bool = False,
+        answers: int = 0,
     ) -> Deferred[Accepted]:
         """Send a message.
 
@@ -245,6 +238,8 @@ class Client:
             harmless to send the same message again even after the program was started
             anew; without one, the client makes its own.
         @param automatic: a program writes it of itself, and no program is to answer it.
+        @param answers: the id of the message that it answers; the server refuses an automatic one that
+            answers what no program is to answer.
         @return: fires with C{accepted} once the message is safe with the server; fails
             with L{Refused} when it was refused (C{too-large}, C{storage-full} and so
             on), with L{Ended} when the server has failed at it three times, and with
@@ -259,7 +254,7 @@ class Client:
         if ref is None:
             self._count += 1
             ref = f"{self._unique}-{self._count}"
-        wire = serialize(
+        return self._outbox.send(
             Message(
                 recipient=recipient,
                 subject=subject,
@@ -267,14 +262,9 @@ class Client:
                 ref=ref,
                 receipt=receipt,
                 automatic=automatic,
-            ),
-            self._codec,
+                answers=answers,
+            )
         )
-        if len(wire) > USER_FRAME_BYTES:
-            # The server would take this for an attack and close the connection.
-            reason = f"A message may take {USER_FRAME_BYTES} bytes on the wire, not {len(wire)}."
-            return fail(Refused(Code.TOO_LARGE.value, reason))
-        return self._outbox.send(ref, wire)
 
     def answer(self, message: Message, body: str, subject: str | None = None) -> Deferred[Accepted]:
         """Answer a message as a program: what is sent is L{automatic<send>}.
@@ -286,7 +276,14 @@ class Client:
         """
         if message.automatic or message.returned is not None:
             return fail(Unanswerable())
-        return self.send(message.sender, body, subject, ref=f"answer-{message.id}", automatic=True)
+        return self.send(
+            message.sender,
+            body,
+            subject,
+            ref=f"answer-{message.id}",
+            automatic=True,
+            answers=message.id,
+        )
 
     def delivered(self, id: int) -> Deferred[Fate]:
         """Wait for the fate of a message that this account sent.
@@ -310,18 +307,6 @@ class Client:
 
         return self._ask(Delete(ids=list(ids)), Deleted).addCallback(learn)
 
-    def listing(self, box: str = "inbox", after: int = 0, limit: int = 100) -> Deferred[Listing]:
-        """List the C{inbox} or what was C{sent}, by ascending id, C{after} excluded."""
-        return self._ask(List(box=box, after=after, limit=limit), Listing)
-
-    def read(self, ids: Iterable[int]) -> Deferred[Messages]:
-        """Fetch whole messages, at most 100; this does not confirm them."""
-        return self._ask(Read(ids=list(ids)), Messages)
-
-    def ping(self) -> Deferred[Pong]:
-        """Fires once the server has answered everything asked before."""
-        return self._ask(Ping(), Pong)
-
     def change_password(self, present: str, new: str) -> Deferred[PasswordChanged]:
         """Change the account's password, here too."""
 
@@ -340,26 +325,6 @@ class Client:
             self._entrance.perhaps(new)
         answer = self._ask(ChangePassword(password=present, new=new), PasswordChanged)
         return answer.addCallbacks(changed, unchanged)
-
-    def block(self, username: str) -> Deferred[Blocked]:
-        """Let what this account sends go back to it from now on; tells the names of all who are blocked."""
-        return self._ask(Block(username=username), Blocked)
-
-    def unblock(self, username: str) -> Deferred[Blocked]:
-        """Take messages from this account again; tells who else is blocked."""
-        return self._ask(Unblock(username=username), Blocked)
-
-    def blocked(self) -> Deferred[Blocked]:
-        """Ask who is blocked."""
-        return self._ask(Blocks(), Blocked)
-
-    def new_token(self) -> Deferred[TokenIssued]:
-        """Ask for a further token, for another program of the same user, say."""
-        return self._ask(Token(), TokenIssued)
-
-    def recovery_codes(self, password: str) -> Deferred[RecoveryCodes]:
-        """Ask for new recovery codes, in place of all that this account had."""
-        return self._ask(Recovery(password=password), RecoveryCodes)
 
     def log_out(self, everywhere: bool = False) -> Deferred[LoggedOut]:
         """Revoke the tokens that this client was given since its last login; then it stops.
@@ -419,29 +384,20 @@ class Client:
 
     # --- connecting ---------------------------------------------------------------------
 
-    def _connect(self) -> None:
-        self._retry = None
-        factory = ConnectionFactory(self._make_connection, self._codec)
-        self._attempt = attempt = self._endpoint.connect(factory)
-        attempt.addTimeout(self._timeout, self._clock)
-        attempt.addCallbacks(lambda _: None, self._unreachable)
-
     def _make_connection(self) -> Connection:
         return Connection(self._clock, self, self._codec, self._timeout, self._idle)
 
-    def _unreachable(self, failure: Failure) -> None:
+    def _unreachable(self, error: Exception) -> None:
         if self.stopped:
             return
-        error = unreachable(failure)
-        if self._for_good(error):
+        if for_good(error, self._entrance.welcomed):
             self._stop(error)
         else:
             self._try_again(error)
 
     def _try_again(self, error: Exception) -> None:
-        delay = max(self._backoff.next(), self._not_before)
+        delay = self._attempts.again(self._not_before)
         self._not_before = 0.0
-        self._retry = self._clock.callLater(delay, self._connect)
         self._tell(self._on_disconnected, error, delay)
 
     def _stop(self, error: Exception | None) -> None:
@@ -449,13 +405,11 @@ class Client:
             return
         self.stopped = True
         reason = Stopped(error)
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        self._attempts.stop()
         if self._connection is not None:
             self._connection.leave(error or reason)
-        elif self._attempt is not None:
-            self._attempt.cancel()
+        else:
+            self._attempts.give_up()
         self._inbox.close()
         self._outbox.close(reason)
         self._fates.close(reason)
@@ -490,8 +444,9 @@ class Client:
                 self._fates.settle(Fate(frame.id, "returned", frame.returned))
             self._inbox.arrived(frame)
         elif isinstance(frame, Delivered):
-            for id in frame.ids:
-                self._fates.settle(Fate(id, "delivered", time=frame.time))
+            for fate in [Fate(id, "delivered", time=frame.time) for id in frame.ids]:
+                if not self._fates.settle(fate):
+                    self._tell(self._on_fate, fate)
         elif isinstance(frame, Failed):
             self._log.warn("the server refused something unasked: {code}", code=frame.code)
 
@@ -506,7 +461,7 @@ class Client:
         self._fates.disconnected()
         self._token.disconnected()
         self._outbox.disconnected(error)
-        if self._for_good(error):
+        if for_good(error, self._entrance.welcomed):
             self._stop(error)
         elif self._closing:
             self._stop(None)
@@ -515,15 +470,6 @@ class Client:
         closing, self._closing = self._closing, []
         for closed in closing:
             closed.callback(None)
-
-    def _for_good(self, error: Exception) -> bool:
-        """Whether trying again cannot help."""
-        if isinstance(error, Distrust):
-            return True
-        if isinstance(error, Ended):
-            return error.code in _FOR_GOOD
-        # Once logged in, a strange word is an accident on the way, not the wrong door.
-        return isinstance(error, NotChat) and not self._entrance.welcomed
 
     def _log_in(self, connection: Connection, frame: Frame) -> None:
         try:
@@ -541,7 +487,7 @@ class Client:
             self._tell(self._on_created, frame)
         elif isinstance(frame, Welcome):
             connection.settled = True
-            self._backoff.reset()
+            self._attempts.succeeded()
             self._inbox.connected(connection)
             self._outbox.connected(connection)
             self._fates.connected(connection)

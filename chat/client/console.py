@@ -8,9 +8,14 @@ import threading
 from collections import deque
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any, Iterator, Optional, Protocol, TextIO
+from typing import Any, Callable, Iterator, Optional, Protocol, TextIO
 
 from twisted.internet.defer import Deferred, succeed
+
+from chat.client.look import Look, Tone
+
+#: Given what stands before the cursor: what could be meant, and how many characters it replaces.
+Completions = Callable[[str], "tuple[list[str], int]"]
 
 
 class EndOfInput(Exception):
@@ -29,11 +34,17 @@ class Console(Protocol):
 
     interactive: bool
 
-    def show(self, line: str) -> None:
+    def show(self, line: str, tone: Tone = Tone.PLAIN) -> None:
         """Show a line, without tearing what is being typed.
 
         @raise OutputGone: it cannot be shown.
         """
+
+    def ring(self) -> None:
+        """Ring the bell of the terminal, if there is one."""
+
+    def offer(self, completions: Completions) -> None:
+        """Complete with these from now on, where that can be."""
 
     def ask(self, prompt: str = "", hidden: bool = False) -> Deferred[Optional[str]]:
         """The next line that is typed, without its end; C{None} if it is no text.
@@ -63,16 +74,21 @@ class PlainConsole:
         source: int = 0,
         out: TextIO | None = None,
         encoding: str = "utf-8",
+        look: Look | None = None,
+        interactive: bool | None = None,
     ) -> None:
         """
         @param source: the descriptor that is read.
         @param out: where lines are shown; standard output by default.
+        @param encoding: of what is read.
+        @param interactive: whether a person sits there; otherwise it is found out.
         """
-        self.interactive = os.isatty(source)
+        self.interactive = os.isatty(source) if interactive is None else interactive
         self._reactor = reactor
         self._source = source
         self._out = sys.stdout if out is None else out
         self._encoding = encoding
+        self._look = Look() if look is None else look
         self._buffer = b""
         self._ended = False
         self._wanted: SimpleQueue[bool] = SimpleQueue()
@@ -83,9 +99,17 @@ class PlainConsole:
         self._thread = threading.Thread(target=self._read_lines, name="typed lines", daemon=True)
         self._thread.start()
 
-    def show(self, line: str) -> None:
+    def show(self, line: str, tone: Tone = Tone.PLAIN) -> None:
         """See L{Console.show}."""
-        self._write(line + "\n")
+        self._write(self._look.dress(line, tone) + "\n")
+
+    def ring(self) -> None:
+        """See L{Console.ring}."""
+        if self._out.isatty():
+            self._write("\a")
+
+    def offer(self, completions: Completions) -> None:
+        """See L{Console.offer}: there is no line editor here."""
 
     def ask(self, prompt: str = "", hidden: bool = False) -> Deferred[Optional[str]]:
         """See L{Console.ask}."""
@@ -115,12 +139,11 @@ class PlainConsole:
     def _forget(self) -> None:
         self._waiter = None
 
-    def _typed(self, line: Optional[bytes]) -> None:
+    def _typed(self, lines: list[Optional[bytes]]) -> None:
         self._reading = False
-        if self._waiter is None:  # the question was cancelled: keep it for the next one
-            self._lines.append(line)
-        else:
-            self._tell(line)
+        self._lines += lines
+        if self._waiter is not None:  # otherwise it was cancelled: kept for the next one
+            self._tell(self._lines.popleft())
 
     def _tell(self, line: Optional[bytes]) -> None:
         waiter, self._waiter = self._waiter, None
@@ -141,10 +164,11 @@ class PlainConsole:
         while True:
             hidden = self._wanted.get()
             with self._hiding(hidden and self.interactive):
-                line = self._read_line()
-            self._reactor.callFromThread(self._typed, line)
+                lines = self._read_some(hidden)
+            self._reactor.callFromThread(self._typed, lines)
 
-    def _read_line(self) -> Optional[bytes]:
+    def _read_some(self, only_one: bool) -> list[Optional[bytes]]:
+        """At least one line: all that have come together, so that they can be kept together."""
         while b"\n" not in self._buffer and not self._ended:
             try:
                 more = os.read(self._source, 65536)
@@ -153,9 +177,10 @@ class PlainConsole:
             self._buffer += more
             self._ended = not more
         if not self._buffer:
-            return None
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line.removesuffix(b"\r")
+            return [None]
+        lines = self._buffer.split(b"\n", 1 if only_one or self._ended else -1)
+        self._buffer = lines.pop() if len(lines) > 1 else b""
+        return [line.removesuffix(b"\r") for line in lines]
 
     @contextmanager
     def _hiding(self, hide: bool) -> Iterator[None]:

@@ -2,56 +2,39 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Any, Awaitable, Callable, Optional
+from collections.abc import Awaitable, Callable
+from typing import Any, Optional
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from chat.client.client import Client
+from chat.client.commands import ClientCommands, from_program
+from chat.client.completion import Acquaintances
 from chat.client.console import Console, EndOfInput, OutputGone
-from chat.client.errors import (
-    ClientError,
-    Distrust,
-    OutboxFull,
-    Refused,
-    Stopped,
-    told,
-)
-from chat.client.fates import Fate
+from chat.client.errors import ClientError, Distrust, Refused, Stopped, told
+from chat.client.letters import Letters
+from chat.client.memory import Memory
+from chat.client.questions import ask
+from chat.client.teller import Teller
+from chat.client.wording import unsent
 from chat.messages import (
-    Accepted,
     Answer,
-    Block,
-    Blocked,
-    Blocks,
-    ChangePassword,
     Created,
-    Delete,
     DeleteAccount,
-    Deleted,
     Failed,
     Frame,
-    List,
-    Listing,
+    Incoming,
     Logout,
     Message,
-    Messages,
-    Ping,
     Quit,
-    Read,
-    Recovery,
-    RecoveryCodes,
-    Token,
     TokenIssued,
-    Unblock,
     Welcome,
 )
 from chat.wire import Codec
 from chat.wire import text_words as words
-from chat.wire.text_commands import Commands
-from chat.wire.text_words import Ask, Asked, Said, visible
+from chat.wire.text_words import NOTHING, Ask, Asked, Said
 
 #: Exit statuses.
 DONE, REFUSED, UNREACHABLE, INTERRUPTED = 0, 1, 5, 130
@@ -77,17 +60,31 @@ class Leave(Exception):
 class Conversation:
     """What one account says and hears, from the login until it leaves."""
 
-    def __init__(self, reactor: Any, console: Console, complain: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        console: Console,
+        teller: Teller,
+        memory: Memory,
+        complain: Callable[[str], object],
+        programs: bool = False,
+    ) -> None:
+        """
+        @param memory: what is remembered of this account from one run to the next.
+        @param programs: a line that begins with a brace is a request in JSON.
+        """
         self._reactor = reactor
         self._console = console
+        self._teller = teller
+        self._memory = memory
         self._complain = complain
-        self._commands: Commands | None = None
+        self._programs = programs
+        self._commands: ClientCommands | None = None
         self._prompt = Ask(prompt="")
         self._typing: Deferred[Optional[str]] | None = None
         self._pending: set[Deferred[Any]] = set()
         self._due = 0
         self._down = False
-        self._dropped = 0
         self._over: Exception | None = None
         self._unreachable: Exception | None = None
         self._change: Deferred[None] | None = None
@@ -97,10 +94,11 @@ class Conversation:
         endpoint: IStreamClientEndpoint,
         codec: Codec,
         username: str,
-        password: str,
-        create: bool,
+        password: str | None,
+        create: bool = False,
         invite: str | None = None,
         recovery: str | None = None,
+        token: TokenIssued | None = None,
     ) -> None:
         """Log in.
 
@@ -116,7 +114,10 @@ class Conversation:
             create=create,
             invite=invite,
             recovery=recovery,
+            token=token,
+            on_token=self._token_changed,
             on_message=self._message,
+            on_fate=lambda fate: self._tell(self._teller.fate, fate, ""),
             on_created=self._created,
             on_connected=self._connected,
             on_disconnected=self._disconnected,
@@ -129,7 +130,7 @@ class Conversation:
                 raise
             raise self._unreachable from None
         if recovery is not None:
-            self._show("The new password is in force.")
+            self._note("The new password is in force.")
 
     async def run(self) -> None:
         """Do what is typed until the end of the input or C{/quit}.
@@ -137,6 +138,7 @@ class Conversation:
         @raise LoggedOut: the account is gone, or no longer lets us in.
         """
         try:
+            await self._send_what_was_left()
             while self._over is None:
                 self._typing = self._console.ask(self._prompt.prompt, self._prompt.hidden)
                 try:
@@ -150,125 +152,71 @@ class Conversation:
             return
         except CancelledError:
             pass  # somebody asks us to leave, and says why in self._over
+        finally:
+            self._letters.close()
+            self._memory.close(self._names.met)
         raise self._over or Leave(INTERRUPTED)
 
     # --- from the person ----------------------------------------------------------------
 
     async def _do(self, line: str | None) -> None:
         assert self._commands is not None
-        for step in self._commands.typed(line):
-            incoming, asked = step.incoming, step.asked or Asked()
-            if isinstance(incoming, Answer):
-                self._say(incoming.frame, asked)
-            elif isinstance(incoming, Quit):
-                raise EndOfInput
-            elif isinstance(incoming, DeleteAccount):
-                await self._delete_account(incoming.password)
-            elif isinstance(incoming, Logout):
-                await self._log_out(incoming.all)
-            elif isinstance(incoming, Message):
-                await self._send(incoming, asked)
+        if self._programs and line is not None and line.startswith("{"):
+            try:
+                frame = from_program(line)
+            except ValueError as error:
+                self._teller.failed(str(error))
             else:
-                self._ask(incoming, asked)
+                about = Asked(recipient=frame.recipient) if isinstance(frame, Message) else NOTHING
+                await self._request(frame, about)
+            return
+        for step in self._commands.typed(line):
+            await self._request(step.incoming, step.asked or NOTHING)
+
+    async def _request(self, incoming: Incoming, asked: Asked) -> None:
+        if isinstance(incoming, Answer):
+            self._say(incoming.frame, asked)
+        elif isinstance(incoming, Quit):
+            raise EndOfInput
+        elif isinstance(incoming, DeleteAccount):
+            await self._delete_account(incoming.password)
+        elif isinstance(incoming, Logout):
+            await self._log_out(incoming.all)
+        elif isinstance(incoming, Message):
+            self._names.meet(incoming.recipient)
+            while not self._letters.room:  # a script types faster than the server accepts
+                await self._changed(_LEAVING_SECONDS)
+            self._letters.send(incoming)
+        else:
+            answer = ask(self._client, incoming)
+            self._watch(answer.addCallback(self._teller.answer, asked), asked)
 
     def _say(self, frame: Frame, asked: Asked) -> None:
         """What the commands themselves have to say."""
         if isinstance(frame, Ask):
             self._prompt = frame
         elif isinstance(frame, Said):
-            self._show(*frame.lines)
+            self._note(*frame.lines)
         elif isinstance(frame, Failed):
-            self._show(words.failed(frame, asked))
+            self._teller.refused(frame, asked)
 
-    async def _send(self, message: Message, asked: Asked) -> None:
-        while True:
-            try:
-                sent = self._client.send(
-                    message.recipient, message.body, message.subject, receipt=message.receipt
-                )
-                break
-            except OutboxFull:
-                # A script types faster than the server accepts.
-                await self._changed(_LEAVING_SECONDS)
-            except ValueError as error:
-                self._show(f"Not sent: {error}.")
-                return
-        if not self._client.connected:
-            self._show("There is no connection; this will be sent as soon as there is one.")
-
-        def accepted(answer: Accepted) -> None:
-            self._show(words.fate(answer.id, message.recipient, answer.state))
-            if message.receipt and answer.state == "waiting":
-                fate = self._client.delivered(answer.id)
-                fate.addCallback(self._settled, message.recipient)
-                fate.addErrback(lambda failure: failure.trap(ClientError, OutputGone) and None)
-
-        self._watch(sent.addCallback(accepted), asked)
-
-    def _settled(self, fate: Fate, recipient: str) -> None:
-        # What came back is shown itself; what was recalled was recalled by this person.
-        if fate.state == "delivered":
-            at = "" if fate.time is None else words.moment(fate.time)
-            self._show(words.fate(fate.id, recipient, fate.state, at))
-
-    def _ask(self, question: Frame, asked: Asked) -> None:
-        """Ask the server, and show what it says when it says it."""
-        client = self._client
-        if isinstance(question, List):
-            listing = client.listing(question.box, question.after, question.limit)
-            self._watch(listing.addCallback(self._show_listing, asked), asked)
-        elif isinstance(question, Read):
-            self._watch(client.read(question.ids).addCallback(self._show_messages), asked)
-        elif isinstance(question, Delete):
-            self._watch(client.delete(question.ids).addCallback(self._show_deleted), asked)
-        elif isinstance(question, ChangePassword):
-            changed = client.change_password(question.password, question.new)
-            self._watch(changed.addCallback(lambda _: self._show("Your password is changed.")), asked)
-        elif isinstance(question, Token):
-            self._watch(client.new_token().addCallback(self._show_token), asked)
-        elif isinstance(question, (Block, Unblock, Blocks)):
-            self._watch(self._change_blocks(question).addCallback(self._show_blocked), asked)
-        elif isinstance(question, Recovery):
-            codes = client.recovery_codes(question.password)
-            self._watch(codes.addCallback(self._show_recovery_codes), asked)
-        elif isinstance(question, Ping):
-            self._watch(client.ping().addCallback(lambda _: self._show("The server is there.")), asked)
-
-    def _change_blocks(self, question: Block | Unblock | Blocks) -> Deferred[Blocked]:
-        if isinstance(question, Blocks):
-            return self._client.blocked()
-        change = self._client.block if isinstance(question, Block) else self._client.unblock
-        return change(question.username)
-
-    def _show_blocked(self, blocked: Blocked) -> None:
-        self._show(words.blocked(blocked))
-
-    def _show_listing(self, listing: Listing, asked: Asked) -> None:
-        self._show(*words.listing(listing, asked))
-
-    def _show_messages(self, answer: Messages) -> None:
-        for message in answer.messages:
-            self._show(*words.message(message, self._client.username))
-        if answer.missing:
-            self._show(words.missing(answer.missing))
-
-    def _show_token(self, token: TokenIssued) -> None:
-        self._show(*words.token(token))
-
-    def _show_recovery_codes(self, answer: RecoveryCodes) -> None:
-        self._show(*words.recovery_codes(answer.codes))
-
-    def _show_deleted(self, deleted: Deleted) -> None:
-        self._show(*words.deleted(deleted))
+    async def _send_what_was_left(self) -> None:
+        """Send what earlier clients had not sent when they ended."""
+        if count := self._letters.left_behind():
+            what = "1 message" if count == 1 else f"{count} messages"
+            self._note(f"Sending {what} that you wrote earlier and the server did not have yet.")
+        while not self._letters.send_left():
+            await self._changed(_LEAVING_SECONDS)
 
     async def _delete_account(self, password: str) -> None:
         await self._settle()
         try:
             await self._client.delete_account(password)
         except ClientError as error:
-            self._show(f"Failed: {told(error)}")
+            self._teller.failed(f"Failed: {told(error)}")
             return
-        self._show("Your account is deleted.")
+        self._letters.clear()
+        self._note("Your account is deleted.")
         raise LoggedOut
 
     async def _log_out(self, everywhere: bool) -> None:
@@ -276,34 +224,34 @@ class Conversation:
         try:
             await self._client.log_out(everywhere)
         except ClientError as error:
-            self._show(f"Failed: {told(error)}")
+            self._teller.failed(f"Failed: {told(error)}")
             return
-        self._show(words.LOGGED_OUT)
+        self._note(words.LOGGED_OUT)
         raise LoggedOut
 
-    def _watch(self, asked_of_server: Deferred[Any], asked: Asked) -> None:
-        """Remember what is under way, and show what goes wrong with it."""
-        self._pending.add(asked_of_server)
+    def _watch(self, under_way: Deferred[Any], asked: Asked = NOTHING) -> None:
+        """Remember what is under way, and tell what goes wrong with it."""
+        self._pending.add(under_way)
 
         def failed(failure: Failure) -> Failure | None:
             error = failure.value
             if isinstance(error, Refused):
                 frame = Failed(code=error.code, reason=error.reason, seconds=error.seconds)
-                self._show(words.failed(frame, asked))
-            elif isinstance(error, Stopped):
-                self._dropped += bool(asked.recipient)  # we leave, and say how much is unsent
-            elif isinstance(error, ClientError):
-                self._show(f"Failed: {told(error)}")
-            elif not isinstance(error, OutputGone):
+                self._tell(self._teller.refused, frame, asked)
+            elif isinstance(error, ClientError) and not isinstance(error, Stopped):
+                self._tell(self._teller.failed, f"Failed: {told(error)}")
+            elif isinstance(error, OutputGone):
+                self._end(error)
+            elif not isinstance(error, Stopped):
                 return failure
             return None
 
         def done(result: object) -> object:
-            self._pending.discard(asked_of_server)
+            self._pending.discard(under_way)
             self._touch()
             return result
 
-        asked_of_server.addErrback(failed).addBoth(done)
+        under_way.addErrback(failed).addBoth(done)
 
     # --- from the server ----------------------------------------------------------------
 
@@ -312,25 +260,32 @@ class Conversation:
         self._due -= 1
         self._touch()
         try:
-            self._show(*words.message(message, self._client.username, again=message.again))
-        except OutputGone:
+            self._teller.message(message)
+        except OutputGone as gone:
+            self._end(gone)
             return Deferred()  # never taken, so never confirmed
         if message.returned is None:
             self._commands.heard = message.sender
+            self._names.meet(message.sender)
         return None
 
     def _created(self, created: Created) -> None:
-        if created.recovery:
-            self._announce(*words.recovery_codes(created.recovery))
+        self._tell(self._teller.answer, created)
+
+    def _token_changed(self, token: TokenIssued | None) -> None:
+        self._memory.token_changed(self._client.username, token)
 
     def _connected(self, welcome: Welcome) -> None:
-        if self._commands is None:
-            self._commands = Commands(welcome.username)
+        again = self._commands is not None
+        if not again:
+            self._memory.account = welcome.username
+            self._letters = Letters(self._client, self._memory.keeping(), self._teller, self._watch)
+            self._commands = ClientCommands(welcome.username, self._letters.unsent)
+            self._names = Acquaintances(self._memory.names())
+            self._console.offer(self._names.completions)
             self._due = welcome.waiting
-            name, waiting = visible(welcome.username), words.waiting(welcome.waiting)
-            self._announce(f"Welcome, {name}. {waiting} /help lists the commands.")
-        elif self._down:
-            self._announce("Connected again.")
+        if not again or self._down:
+            self._tell(self._teller.connected, welcome, again)
         self._down = False
 
     def _disconnected(self, error: Exception, delay: float) -> None:
@@ -339,15 +294,15 @@ class Conversation:
             self._unreachable = error
             self._client.close()
             return
-        self._announce(f"{told(error)} Trying again in {delay:.0f} s.")
+        self._tell(self._teller.disconnected, error, delay)
         self._down = True
 
     def _stopped(self, error: Exception | None) -> None:
         if self._commands is None or error is None:
             return
-        self._announce(*f"The conversation is over: {told(error)}".split("\n"))
-        if self._dropped:
-            self._announce(_unsent(self._dropped))
+        self._tell(self._teller.over, error)
+        if self._letters:
+            self._note(unsent(len(self._letters), self._letters.kept))
         again = self._console.interactive and not isinstance(error, Distrust)
         self._end(LoggedOut() if again else Leave(REFUSED))
 
@@ -358,10 +313,10 @@ class Conversation:
         await self._settle()
         if not self._console.interactive:
             await self._catch_up()
-        unsent = self._client.unaccepted
+        left = len(self._letters)
         await self._client.close()
-        if unsent:
-            self._complain(_unsent(unsent))
+        if left:
+            self._complain(unsent(left, self._letters.kept))
             raise Leave(UNREACHABLE)
 
     async def _settle(self) -> None:
@@ -399,19 +354,12 @@ class Conversation:
             if self._typing is not None:
                 self._typing.cancel()
 
-    def _announce(self, *lines: str) -> None:
-        """Show what nobody asked for; that it cannot be shown ends the conversation soon."""
-        with suppress(OutputGone):
-            self._show(*lines)
+    def _note(self, *lines: str) -> None:
+        self._tell(self._teller.note, *lines)
 
-    def _show(self, *lines: str) -> None:
+    def _tell(self, tell: Callable[..., None], *what: object) -> None:
+        """Tell something; that nobody hears it ends the conversation soon."""
         try:
-            for line in lines:
-                self._console.show(line)
+            tell(*what)
         except OutputGone as gone:
             self._end(gone)
-            raise
-
-
-def _unsent(count: int) -> str:
-    return f"{'1 message is' if count == 1 else f'{count} messages are'} not known to be sent."

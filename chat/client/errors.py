@@ -9,8 +9,12 @@ from collections.abc import Sequence
 
 from twisted.python.failure import Failure
 
+from chat.errors import Code
 from chat.messages import PROTOCOL_VERSION, Failed, Fatal, Frame
 from chat.wire.text_words import visible
+
+#: What the server ends a conversation with and would end the next one with, too.
+_FOR_GOOD = frozenset({Code.ACCOUNT_GONE, Code.MALFORMED_FRAME, Code.FRAME_TOO_LARGE})
 
 
 class ClientError(Exception):
@@ -241,3 +245,16 @@ def unreachable(failure: Failure) -> ClientError:
     if isinstance(failure.value, ClientError):
         return failure.value
     return Disconnected(f"The server cannot be reached: {failure.getErrorMessage()}")
+
+
+def for_good(error: Exception, welcomed: bool) -> bool:
+    """Whether trying to connect again cannot help.
+
+    @param welcomed: the server has let us in before.
+    """
+    if isinstance(error, Distrust):
+        return True
+    if isinstance(error, Ended):
+        return error.code in _FOR_GOOD
+    # Once logged in, a strange word is an accident on the way, not the wrong door.
+    return isinstance(error, NotChat) and not welcomed

@@ -70,10 +70,12 @@ class Fates:
         self.learn()
         return fate
 
-    def settle(self, fate: Fate) -> None:
-        """Tell those who wait for this message."""
-        for wait in self._waits.pop(fate.id, ()):
+    def settle(self, fate: Fate) -> bool:
+        """Tell those who wait for this message; whether anybody did."""
+        waits = self._waits.pop(fate.id, ())
+        for wait in waits:
             wait.callback(fate)
+        return bool(waits)
 
     def connected(self, connection: Connection) -> None:
         """Ask over this connection from now on."""

@@ -12,6 +12,7 @@ from typing import Iterator
 from filelock import FileLock, Timeout
 
 from chat.client.errors import KnownServersError
+from chat.client.places import Homeless, settings
 from chat.tls.fingerprint import parse
 
 #: In place of a fingerprint: any certificate that the system's authorities vouch for.
@@ -31,13 +32,12 @@ def known_servers_path() -> Path:
 
     @raise KnownServersError: this user has no home.
     """
-    variable, below = ("APPDATA", "~") if os.name == "nt" else ("XDG_CONFIG_HOME", "~/.config")
-    folder = os.environ.get(variable, "")
-    if not os.path.isabs(folder):
-        folder = os.path.expanduser(below)
-    if not os.path.isabs(folder):
-        raise KnownServersError(f"There is no home for the list of known servers; set {variable}.")
-    return Path(folder, "chat", "known_servers")
+    try:
+        return settings() / "known_servers"
+    except Homeless as error:
+        raise KnownServersError(
+            f"There is no home for the list of known servers; set {error.variable}."
+        ) from None
 
 
 class KnownServers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import time
 from typing import Any, Callable
 
 from twisted.internet.defer import CancelledError
@@ -32,7 +33,10 @@ from chat.client.errors import (
 )
 from chat.client.introduction import asked_to_trust
 from chat.client.knock import Welcoming, knock
+from chat.client.memory import Memory
+from chat.client.teller import Teller, WordTeller
 from chat.client.trust import Trust
+from chat.client.wording import Wording
 from chat.errors import Code
 from chat.wire import Codec
 from chat.wire.text_words import visible
@@ -55,6 +59,9 @@ class LineClient:
         recover: bool = False,
         trust: Trust | None = None,
         complain: Callable[[str], object],
+        teller: Teller | None = None,
+        memory: Callable[[], Memory] | None = None,
+        programs: bool = False,
         backoff: Backoff | None = None,
     ) -> None:
         """
@@ -66,6 +73,9 @@ class LineClient:
         @param trust: what the endpoint asks about certificates; it is told when the person
             accepts one. Without it a server that is not known is refused.
         @param complain: told why the program ends, if it does not end well.
+        @param teller: tells what happens; by default in words.
+        @param memory: makes what is remembered of one account; by default nothing is.
+        @param programs: a line that begins with a brace is a request in JSON.
         """
         self._reactor = reactor
         self._endpoint = endpoint
@@ -78,20 +88,24 @@ class LineClient:
         self._recover = recover
         self._trust = trust
         self._complain = complain
+        self._teller = WordTeller(console, Wording(time)) if teller is None else teller
+        self._memory = memory or (lambda: Memory(reactor, None, ""))
+        self._programs = programs
         self._backoff = Backoff() if backoff is None else backoff
 
     async def run(self) -> int:
         """Converse until the person leaves; the exit status of the program."""
         try:
             await self._reach()
+            conversation = await self._stay() or await self._log_in()
             while True:
-                conversation = await self._log_in()
                 try:
                     await conversation.run()
                 except LoggedOut:
                     self._username = self._password = None
-                    continue
-                return DONE
+                    conversation = await self._log_in()
+                else:
+                    return DONE
         except Leave as leave:
             return leave.status
         except EndOfInput:
@@ -115,12 +129,12 @@ class LineClient:
                     self._complain(told(error))
                     raise Leave(UNREACHABLE) from None
                 delay = self._backoff.next()
-                self._console.show(f"{told(error)} Trying again in {delay:.0f} s.")
+                self._teller.disconnected(error, delay)
                 await deferLater(self._reactor, delay)
             else:
                 self._backoff.reset()
                 if username is None:
-                    self._console.show(f"Connected to {visible(there.server)}.")
+                    self._teller.note(f"Connected to {visible(there.server)}.")
                 return there
 
     async def _meet(self, error: UnknownServer) -> None:
@@ -133,7 +147,7 @@ class LineClient:
         try:
             self._trust.accept(error)
         except KnownServersError as unwritten:
-            self._console.show(f"{unwritten} So you will be asked again the next time.")
+            self._teller.note(f"{unwritten} So you will be asked again the next time.")
         except Distrust as changed:
             raise self._refuse(changed) from None
 
@@ -157,30 +171,59 @@ class LineClient:
                 elif password is None:
                     password, create = await self._ask_password(username)
                 if password:
-                    conversation = Conversation(self._reactor, self._console, self._complain)
+                    conversation = self._conversation(self._memory())
                     await conversation.start(
                         self._endpoint, self._codec, username, password, create, self._invite, recovery
                     )
                     self._invite, self._recover = None, False
                     return conversation
-            except Distrust as error:
-                raise self._refuse(error) from None
             except ClientError as error:
-                useless = isinstance(error, Refused) and error.code == Code.WRONG_INVITE
-                if fixed or useless or not self._console.interactive or isinstance(error, NotChat):
-                    self._complain(told(error))
-                    status = UNREACHABLE if isinstance(error, Disconnected) else REFUSED
-                    raise Leave(status) from None
-                self._console.show(told(error))
+                self._failed(error, fixed)
             self._username = None
+
+    def _failed(self, error: ClientError, useless: bool = False) -> None:
+        """Tell why somebody was not let in.
+
+        @param useless: it is of no use to ask the person again.
+        @raise Leave: it is not, for that or another reason.
+        """
+        if isinstance(error, Distrust):
+            raise self._refuse(error) from None
+        useless = useless or (isinstance(error, Refused) and error.code == Code.WRONG_INVITE)
+        if useless or not self._console.interactive or isinstance(error, NotChat):
+            self._complain(told(error))
+            raise Leave(UNREACHABLE if isinstance(error, Disconnected) else REFUSED) from None
+        self._teller.note(told(error))
+
+    async def _stay(self) -> Conversation | None:
+        """Log in without a password, if somebody has stayed logged in."""
+        memory = self._memory()
+        stayed = memory.stayed(self._username)
+        if stayed is None or self._password is not None or self._recover or self._invite is not None:
+            return None
+        conversation = self._conversation(memory)
+        try:
+            await conversation.start(self._endpoint, self._codec, stayed[0], None, token=stayed[1])
+        except Refused as error:
+            self._teller.note(f"{visible(stayed[0])} does not stay logged in any more: {told(error)}")
+        except ClientError as error:
+            self._failed(error)
+        else:
+            return conversation
+        return None
+
+    def _conversation(self, memory: Memory) -> Conversation:
+        return Conversation(
+            self._reactor, self._console, self._teller, memory, self._complain, self._programs
+        )
 
     async def _ask_password(self, username: str) -> tuple[str, bool]:
         there = await self._reach(username)
         if there.new:
-            self._console.show("This name is free. A password makes the account; Enter goes back.")
+            self._teller.note("This name is free. A password makes the account; Enter goes back.")
             return await self._ask_new_password(), True
         if self._invite is not None:
-            self._console.show("This name is taken. If it is yours, type its password; Enter goes back.")
+            self._teller.note("This name is taken. If it is yours, type its password; Enter goes back.")
         return await self._ask("Password: ", hidden=True), False
 
     async def _ask_recovery(self, username: str) -> tuple[str, str]:
@@ -198,9 +241,9 @@ class LineClient:
             password = await self._ask("New password: ", hidden=True)
             if not password or await self._ask("Again: ", hidden=True) == password:
                 return password
-            self._console.show("The two were not the same. Type both again.")
+            self._teller.note("The two were not the same. Type both again.")
 
     async def _ask(self, prompt: str, hidden: bool = False) -> str:
         while (line := await self._console.ask(prompt, hidden)) is None:
-            self._console.show("That line was not text; type it again.")
+            self._teller.note("That line was not text; type it again.")
         return line

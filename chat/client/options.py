@@ -4,36 +4,53 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any, NoReturn, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Sequence
 
 from chat.wire import Codec
+
+if TYPE_CHECKING:
+    from chat.client.state import State
 
 #: Where the server is unless it is said.
 DEFAULT_SERVERS = {Codec.JSON: "127.0.0.1:5311", Codec.DER: "127.0.0.1:5312"}
 
 USAGE = 2
 
+#: The words that are commands, and no addresses.
+COMMANDS = ("send", "join", "recover", "trust", "profile", "outbox")
+
 ADDRESSES = """\
 addresses:
-  HOST:PORT or [IPv6]:PORT; tls://HOST:PORT; unix:PATH; or any Twisted client endpoint
-  string. HOST may stand alone if it is localhost or has a dot in it; any other single word
-  is never an address, so a host called "send" is written with its port: send:5311.
+  HOST:PORT or [IPv6]:PORT; tls://HOST:PORT; unix:PATH; or any Twisted
+  client endpoint string. HOST may stand alone if it is localhost or has a
+  dot in it; any other single word is never an address, so a host called
+  "send" is written with its port: send:5311.
+"""
+
+PROFILES = """\
+profiles:
+  --profile NAME takes the server, the name and other options from a profile
+  that "chat profile NAME HOST:PORT --user NAME" has written down; see "chat
+  profile --help".
 """
 
 TRUST = """\
 encryption:
-  A server on another machine is spoken to with TLS; so is tls://HOST on this one. What an
-  authority vouches for is taken. Any other certificate is shown to you when it is met for
-  the first time, and known from then on; a server that shows another one later is refused.
-  See "chat trust --help". Where nobody can be asked, --trust or --accept-new must say
-  beforehand what to do. Nothing is ever sent before that is decided.
+  A server on another machine is spoken to with TLS; so is tls://HOST on
+  this one. What an authority vouches for is taken. Any other certificate is
+  shown to you when it is met for the first time, and known from then on; a
+  server that shows another one later is refused. See "chat trust --help".
+  Where nobody can be asked, --trust or --accept-new must say beforehand
+  what to do. Nothing is ever sent before that is decided.
 """
 
 PASSWORDS = """\
 passwords:
-  A password is typed, or read from the first line of a file: --password-file, or the
-  file that the environment variable CHAT_PASSWORD_FILE names. It is never an argument,
-  because everybody on a machine can read the arguments of its programs.
+  A password is typed, or read from the first line of a file:
+  --password-file, or the file that the environment variable
+  CHAT_PASSWORD_FILE names. It is never an argument, because everybody on a
+  machine can read the arguments of its programs. Who stays logged in needs
+  none; see --stay of "chat".
 """
 
 
@@ -109,6 +126,58 @@ def add_plaintext(parser: Parser) -> None:
     )
 
 
+def add_profile(parser: Parser) -> None:
+    """Under which name the server and the account are written down."""
+    parser.add_argument(
+        "-p",
+        "--profile",
+        metavar="NAME",
+        help="take what is not given here from this profile; see chat profile --help",
+    )
+
+
+def parsed(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
+    """What was given, completed by the profile that it names; ends the program if that is none."""
+    from chat.client.places import Homeless
+    from chat.client.profiles import ProfileError, Profiles
+
+    options = parser.parse_args(arguments)
+    name = options.profile or os.environ.get("CHAT_PROFILE") or None
+    try:
+        settings = Profiles().settings(name)
+    except ProfileError as error:
+        parser.error(str(error))
+    except Homeless as error:
+        if name is not None:
+            parser.error(f"there are no profiles: {error}")
+        settings = {}
+    said = {key.replace("-", "_"): value for key, value in settings.items()}
+    parser.set_defaults(**{key: value for key, value in said.items() if key in vars(options)})
+    options = parser.parse_args(arguments)
+    options.profile = name
+    return options
+
+
+def state(options: argparse.Namespace) -> State | None:
+    """What is kept on this machine for the profile that was named, if anything can be."""
+    from chat.client import places
+    from chat.client.profiles import DEFAULT
+    from chat.client.state import State
+
+    try:
+        return State(places.state(options.profile or DEFAULT))
+    except places.Homeless:
+        return None
+
+
+def place(address: str, codec: Codec) -> str:
+    """A server's address in the one form under which something is kept of it."""
+    from chat.client.address import host_from
+
+    host = host_from(address, codec)
+    return address if host is None else host.name
+
+
 def seconds(text: str) -> float:
     """A number of seconds, for L{argparse}.
 
@@ -120,9 +189,9 @@ def seconds(text: str) -> float:
     return number
 
 
-def address(parser: Parser, server: str | None, codec: Codec, commands: Sequence[str]) -> str:
+def address(parser: Parser, server: str | None, codec: Codec) -> str:
     """The address that was given, or the usual one; ends the program where a command was meant."""
-    if server in commands:
+    if server in COMMANDS:
         parser.error(f'"{server}" comes first: chat {server} ...')
     return DEFAULT_SERVERS[codec] if server is None else server
 

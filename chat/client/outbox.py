@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chat.client.connection import Connection
 from chat.client.errors import Ended, OutboxFull, Refused
 from chat.errors import Code
-from chat.messages import Accepted, Failed, Frame
+from chat.messages import USER_FRAME_BYTES, Accepted, Failed, Frame, Message
+from chat.wire import Codec, serialize
 
 #: A message at which the server has failed so often is given up.
 _MOST_CRASHES = 3
@@ -43,8 +44,11 @@ class Outbox:
     found, and does not block the others for ever.
     """
 
-    def __init__(self, clock: IReactorTime, most: int = 10_000, most_bytes: int = 64 * 1024 * 1024) -> None:
+    def __init__(
+        self, clock: IReactorTime, codec: Codec, most: int = 10_000, most_bytes: int = 64 * 1024 * 1024
+    ) -> None:
         self._clock = clock
+        self._codec = codec
         self._most = most
         self._most_bytes = most_bytes
         self._parcels: dict[str, Parcel] = {}
@@ -57,14 +61,20 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._parcels)
 
-    def send(self, ref: str, wire: bytes) -> Deferred[Accepted]:
-        """Keep a message until it is answered, and write it as soon as that can be.
+    def send(self, message: Message) -> Deferred[Accepted]:
+        """Keep a message, which has a C{ref}, until it is answered, and write it as soon as that can be.
 
         @return: fires with the answer, or fails with L{Refused}.  When cancelled, the
             message is not written any more.
         @raise OutboxFull: there is no room; nothing was kept.
-        @raise ValueError: a message with the same C{ref} is on its way.
+        @raise ValueError: a message with the same C{ref} is on its way, or the text cannot be
+            written in UTF-8.
         """
+        ref, wire = message.ref or "", serialize(message, self._codec)
+        if len(wire) > USER_FRAME_BYTES:
+            # The server would take this for an attack and close the connection.
+            reason = f"A message may take {USER_FRAME_BYTES} bytes on the wire, not {len(wire)}."
+            return fail(Refused(Code.TOO_LARGE.value, reason))
         if ref in self._parcels:
             raise ValueError("a message with this ref is on its way already")
         if len(self._parcels) >= self._most or self._bytes + len(wire) > self._most_bytes:

@@ -28,7 +28,7 @@ def asyncio_reactor() -> Any:
     return usual_reactor()
 
 
-def run(reactor: Any, start: Callable[[], Coroutine[Any, Any, int]]) -> int:
+def run_until(reactor: Any, start: Callable[[], Coroutine[Any, Any, int]]) -> int:
     """Run the reactor until this has ended, and return what it returns."""
     from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure

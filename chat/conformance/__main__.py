@@ -11,10 +11,12 @@ from chat.conformance import (
     account,
     der_door,
     frames,
+    http_door,
     json_door,
     login,
     mailboxes,
     receiving,
+    searching,
     sending,
     strangers,
     tokens,
@@ -33,7 +35,8 @@ from chat.conformance.check import (
     Server,
 )
 from chat.conformance.codecs import CODECS
-from chat.conformance.talk import Address, Failure
+from chat.conformance.talk import Failure
+from chat.conformance.wires import parse_address
 
 PASSED, FAILED, USAGE = 0, 1, 2
 #: Where the checks are, in the order in which they are made.
@@ -44,9 +47,11 @@ MODULES = [
         frames,
         json_door,
         der_door,
+        http_door,
         sending,
         receiving,
         mailboxes,
+        searching,
         account,
         tokens,
         strangers,
@@ -65,7 +70,12 @@ class Parser(argparse.ArgumentParser):
             " Each check makes accounts of its own, which stay on the server: use one that is for trying.",
             epilog="Exit status: 0 all passed, 1 some failed, 2 wrong usage or no such server.",
         )
-        self.add_argument("address", metavar="HOST:PORT", nargs="?", help="the door to be checked")
+        self.add_argument(
+            "address",
+            metavar="DOOR",
+            nargs="?",
+            help="what is to be checked: HOST:PORT, tls:HOST:PORT, ws://HOST:PORT/socket or http://HOST:PORT",
+        )
         self.add_argument(
             "names", metavar="NAME", nargs="*", help="only these checks; * and ? as in file names"
         )
@@ -104,18 +114,6 @@ def _seconds(text: str) -> float:
     return value
 
 
-def parse_address(text: str) -> Address:
-    """The host and the port of C{HOST:PORT}; an IPv6 host may stand in brackets.
-
-    @raise ValueError: it has not that form.
-    """
-    host, _, port = text.rpartition(":")
-    number = int(port)
-    if not host or not 0 < number < 65536:
-        raise ValueError(text)
-    return Address(host.removeprefix("[").removesuffix("]"), number)
-
-
 def chosen(names: Sequence[str]) -> list[Check]:
     """The checks of these names, those that end the server last.
 
@@ -130,7 +128,9 @@ def chosen(names: Sequence[str]) -> list[Check]:
 
 def obstacle(check: Check, server: Server) -> Optional[str]:
     """Why this check cannot be made with this server, if so."""
-    if check.codec not in (None, server.codec.name):
+    if server.address.http != (check.codec == "http"):
+        return "of HTTP" if check.codec == "http" else "of the other doors"
+    if check.codec not in (None, "http", server.codec.name):
         return f"of the {check.codec} door"
     if check.needs == INVITED:
         return None if server.invitation is not None else "needs --invitation"
@@ -208,7 +208,14 @@ def main(arguments: Sequence[str]) -> int:
         address = parse_address(options.address or "")
     except ValueError:
         parser.print_usage(sys.stderr)
-        print("The door is given as HOST:PORT, for example 127.0.0.1:5311.", file=sys.stderr)
+        print(
+            "The door is given as HOST:PORT, for example 127.0.0.1:5311; with tls: before it where it speaks"
+            " TLS; or as ws://HOST:PORT/socket or http://HOST:PORT, wss:// or https:// with TLS.",
+            file=sys.stderr,
+        )
+        return USAGE
+    if address.path and options.codec != "json":
+        print("The web speaks JSON: leave out --codec.", file=sys.stderr)
         return USAGE
     server = Server(
         address=address,
@@ -222,7 +229,8 @@ def main(arguments: Sequence[str]) -> int:
         invitation=options.invitation,
     )
     try:
-        checks = chosen(options.names)
+        # Where HTTP is asked for, the hundred checks of the other doors are nothing to be told of.
+        checks = [each for each in chosen(options.names) if address.http <= (each.codec == "http")]
         Room(server).connect().close()
     except ValueError as error:
         print(f"chat.conformance: {error}", file=sys.stderr)

@@ -7,7 +7,8 @@ from secrets import token_hex
 from typing import Callable, NamedTuple, Optional
 
 from chat.conformance.codecs import Codec, Plain
-from chat.conformance.talk import Address, Connection, Failure, match
+from chat.conformance.talk import Connection, Failure, match
+from chat.conformance.wires import Address
 
 #: What a server must be like for some checks; the command line tells that it is.
 OPEN = "open"  # anyone may sign up
@@ -54,12 +55,16 @@ class Room:
     def __init__(self, server: Server) -> None:
         self.server = server
         self.codec = server.codec
-        self._connections: list[Connection] = []
+        self._to_close: list[Callable[[], None]] = []
 
     def close(self) -> None:
         """Hang up on every connection."""
-        for connection in self._connections:
-            connection.close()
+        for close in self._to_close:
+            close()
+
+    def closes(self, close: Callable[[], None]) -> None:
+        """Have this called at the end of the check, too."""
+        self._to_close.append(close)
 
     def connect(self, patience: float | None = None) -> Connection:
         """A connection on which nothing was heard yet."""
@@ -67,7 +72,7 @@ class Room:
         connection = Connection(
             server.address, server.codec, server.patience if patience is None else patience, server.quiet
         )
-        self._connections.append(connection)
+        self.closes(connection.close)
         return connection
 
     def stranger(self) -> Connection:

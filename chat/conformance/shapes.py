@@ -98,7 +98,7 @@ _MESSAGE: dict[str, Field] = {
     "automatic": Field(_truth, False),
 }
 _STANDING = Field(_one_of("waiting", "delivered", "returned", "recalled", "dead"))
-_ENTRY: Shape = {
+_ENTRY: dict[str, Field] = {
     name: _MESSAGE[name] for name in ("id", "sender", "recipient", "time", "subject", "returned")
 } | {"state": _STANDING}
 
@@ -129,6 +129,11 @@ SHAPES: Mapping[str, Shape] = {
         "box": Field(_one_of("inbox", "sent")),
         "messages": Field(_list_of(_object(_ENTRY))),
         "more": Field(_truth),
+    },
+    "found": {
+        "messages": Field(_list_of(_object(_ENTRY | {"excerpt": Field(_text, False)}))),
+        "more": Field(_truth),
+        "incomplete": Field(_truth, False),
     },
     "messages": {
         "messages": Field(_list_of(_object(_MESSAGE | {"state": _STANDING}))),

@@ -6,13 +6,13 @@ be interleaved as it likes, but each kind has its order.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections import deque
 from typing import Any, NamedTuple
 
 from chat.conformance.codecs import Codec, Plain, Wrong
 from chat.conformance.shapes import SHAPES, fault
+from chat.conformance.wires import Address, Unlawful
 
 
 class Failure(Exception):
@@ -28,13 +28,6 @@ class Said(NamedTuple):
     def __str__(self) -> str:
         text = f"{self.keyword} {self.data}"
         return text if len(text) <= 300 else f"{text[:297]}..."
-
-
-class Address(NamedTuple):
-    """Where the server's door is."""
-
-    host: str
-    port: int
 
 
 class Connection:
@@ -65,21 +58,20 @@ class Connection:
         self.notices: deque[Plain] = deque()
         self.heard: list[Said] = []
         self.name = ""
-        self._socket = socket.create_connection(address, patience)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._wire = address.open(patience)
 
     def close(self) -> None:
         """Hang up."""
-        self._socket.close()
+        self._wire.close()
 
     # --- saying ---
 
     def write(self, *pieces: bytes) -> None:
         """Send these bytes; what a server that has hung up does not take is lost."""
-        self._socket.settimeout(self.patience)
+        self._wire.settimeout(self.patience)
         try:
             for piece in pieces:
-                self._socket.sendall(piece)
+                self._wire.sendall(piece)
         except TimeoutError:
             raise Failure("the server reads no more") from None
         except OSError:
@@ -120,11 +112,13 @@ class Connection:
             left = until - time.monotonic()
             if self._over or left <= 0:
                 return False
-            self._socket.settimeout(left)
+            self._wire.settimeout(left)
             try:
-                arrived = self._socket.recv(1 << 16)
+                arrived = self._wire.recv(1 << 16)
             except TimeoutError:
                 return False
+            except Unlawful as error:
+                raise Failure(str(error)) from None
             except OSError:
                 arrived = b""
             self._over = not arrived

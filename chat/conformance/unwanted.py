@@ -76,3 +76,23 @@ def automatic_messages(room: Room) -> None:
     alice.message(nobody, "hello", automatic=True)
     id = alice.answer("accepted", state="returned")["id"]
     same("whether it is marked when it comes back", alice.delivery(id=id).get("automatic"), True)
+
+
+@check(AUTOMATIC)
+def answers_to_programs(room: Room) -> None:
+    """What a program answers to a program, or to what came back, is refused; all other answers are not."""
+    alice, bob = room.couple()
+    written, told = send(alice, bob.name), send(alice, bob.name, automatic=True)
+    bob.delivery(id=written)
+    if "automatic" not in bob.delivery(id=told):
+        raise NotThere("the server does not know automatic messages, which are optional")
+    alice.message(room.fresh().name, "hello")
+    back = alice.answer("accepted", state="returned")["id"]
+    alice.delivery(id=back)
+    bob.message(alice.name, "I am away.", ref="loop", automatic=True, answers=told)
+    bob.refused("automatic-loop", ref="loop")
+    alice.message(bob.name, "I am away.", ref="loop", automatic=True, answers=back)
+    alice.refused("automatic-loop", ref="loop")
+    alice.delivery(id=send(bob, alice.name, automatic=True, answers=written))
+    alice.delivery(id=send(bob, alice.name, answers=told))
+    alice.settle()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
+from time import perf_counter
 from typing import Any, Callable, Generic, Optional, Sequence, TypeVar
 
 from twisted.enterprise.adbapi import ConnectionPool
@@ -19,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chat.errors import Code, Refusal, storage_full
+from chat.health.gauges import Histogram
 
 Cursor = sqlite3.Cursor
 A = TypeVar("A")
@@ -30,6 +32,9 @@ LARGEST_GROUP = 4096
 RETRY_SECONDS = 1.0
 #: What waited for a result is broken; what waits for the others is not.
 _UNUSABLE = "A result of the store could not be used"
+#: How commits are measured: by their operations, and by their seconds from the queue to the disk.
+SIZES = tuple(4**power for power in range(7))
+SECONDS = tuple(0.00025 * 2**power for power in range(14))
 #: The most bytes of contents in one transaction: bounds what it takes from the reserve on the disk.
 HEAVIEST_GROUP = 4 * 1024 * 1024
 
@@ -70,7 +75,11 @@ Operation = tuple[Procedure[Any, Any], Any, Callable[[Any], None], Callable[[Exc
 
 
 class GroupCommit:
-    """The queue in front of the database thread."""
+    """The queue in front of the database thread.
+
+    @ivar sizes: how many operations the commits had.
+    @ivar seconds: how long they took.
+    """
 
     _log = Logger()
 
@@ -99,6 +108,14 @@ class GroupCommit:
         self._alone = False  # whether the group under way was blamed before
         self._busy = False
         self._closed: Optional[Deferred[None]] = None
+        self._begun = 0.0  # the transaction under way
+        self.sizes = Histogram(SIZES)
+        self.seconds = Histogram(SECONDS)
+
+    @property
+    def waiting(self) -> int:
+        """How many operations wait for their transaction."""
+        return len(self._queue) + len(self._blamed) + len(self._postponed)
 
     def submit(
         self,
@@ -141,6 +158,7 @@ class GroupCommit:
         """Run transactions until the queue is empty, or one is under way in another thread."""
         while self._blamed or self._queue:
             group = self._group()
+            self._begun = perf_counter()
             result = self._pool.runInteraction(self._transact, group)
             result.addCallbacks(
                 self._committed, self._rolled_back, callbackArgs=(group,), errbackArgs=(group,)
@@ -185,6 +203,8 @@ class GroupCommit:
         return results
 
     def _committed(self, results: list[object], group: list[Operation]) -> None:
+        self.seconds.note(perf_counter() - self._begun)
+        self.sizes.note(len(group))
         for (_, _, done, _), result in zip(group, results):
             try:
                 done(result)

@@ -85,6 +85,7 @@ class DataDirectory:
         @raise chat.errors.StartError: they are not; nothing was changed.
         """
         try:
+            self._opener.able()
             self._make_directory()
             self._acquire()
             self._check()

@@ -43,8 +43,8 @@ class HashingPool(ThreadPool):
 
     threadFactory = _HashingThread
 
-    def __init__(self) -> None:
-        super().__init__(0, THREADS, "passwords")
+    def __init__(self, most: int = THREADS, name: str = "passwords") -> None:
+        super().__init__(0, most, name)
 
 
 def step_back() -> None:

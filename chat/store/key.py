@@ -42,12 +42,22 @@ class Key:
 
 
 def found(option: Path | None) -> Path | None:
-    """The file that the key is in: the one that was named, or the credential from systemd, or none."""
+    """The file that the key is in: the one that was named, or the credential from systemd, or none.
+
+    A credential is none only where there is nothing of its name (there may be others, for TLS); one that
+    cannot be got at is for L{read} to refuse.
+    """
     folder = os.environ.get(CREDENTIALS)
-    if option is None and folder:
-        credential = Path(folder, CREDENTIAL)
-        return credential if credential.exists() else None
-    return option
+    if option is not None or not folder:
+        return option
+    credential = Path(folder, CREDENTIAL)
+    try:
+        os.lstat(credential)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        pass  # it is not known whether it is there
+    return credential
 
 
 def read(file: Path, directory: Path) -> Key:

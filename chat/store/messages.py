@@ -14,7 +14,7 @@ from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 from msgspec import Struct
 
-from chat.errors import Code, Refusal, storage_full
+from chat.errors import Code, Refusal, automatic_loop, storage_full
 from chat.ledger import (
     AUTOMATIC,
     RECEIPT,
@@ -32,14 +32,18 @@ from chat.ledger import (
 from chat.ports import Outcome
 from chat.store.blocks import blocks
 from chat.store.commit import Cursor
-from chat.store.stretches import INBOX, SENT, Stretches, behind, look
+from chat.store.fates import DEAD, DELIVERED, RECALLED, REMOVED, RETURNED, WAITING, Fates
+from chat.store.stretches import INBOX, SENT, Stretches, ahead, behind, look, look_back
 from chat.store.users import Users
+from chat.store.volumes import Volumes
 
 #: A page of waiting messages ends behind the message that fills it.
 PAGE_BYTES = 256 * 1024
 PAGE_MESSAGES = 512
 #: A page of a box ends, if there is anything on it, when so many stretches were looked through.
 LOOKED_THROUGH = 25
+#: Higher than any id.
+_ABOVE_ALL = 2**63 - 1
 #: How many messages of a leaving account one transaction turns round.
 TURNED_AT_ONCE = 1000
 #: It turns no more once it has so many bytes: on a full disk it has only the reserve to write to.
@@ -61,10 +65,12 @@ _INSERT = (
 )
 _INSERT_ALL = _INSERT.format(" OR IGNORE")
 _INSERT_ONE = _INSERT.format("")
-#: One look at each row: whose receipt it is, whether it is the first, and whether anybody is to be told.
+#: One look at each row: whose receipt it is, whether it is the first, and whether anybody is to be told;
+#: and, of one that came back, that it is no delivery.
 _CONFIRM = (
     "UPDATE ledger SET state = 1,"
-    " settled = CASE WHEN options & 1 AND code IS NULL THEN confirmed(id, sender, ?1) ELSE ?1 END"
+    " settled = CASE WHEN code IS NOT NULL THEN collected(?1)"
+    " WHEN options & 1 THEN confirmed(id, sender, ?1) ELSE ?1 END"
     " WHERE id = ?2 AND recipient = ?3 AND state = 0"
 )
 
@@ -88,12 +94,16 @@ class Receipt(Struct, frozen=True, gc=False):
 
 
 class Page(NamedTuple):
-    """Which part of a box is wanted."""
+    """Which part of a box is wanted.
+
+    @ivar before: C{None}: what is behind C{after}, in its order; or else what is before this, the last first.
+    """
 
     account: int
     sent: bool
     after: int
     limit: int
+    before: int | None = None
 
 
 class Aged(NamedTuple):
@@ -135,6 +145,8 @@ class Messages:
     """The ledger and the mailboxes.
 
     @ivar stretches: where in the ledger the messages of each box are.
+    @ivar volumes: which words are in which messages.
+    @ivar fates: how many messages met each fate.
     """
 
     def __init__(
@@ -162,6 +174,8 @@ class Messages:
         self._room = room
         self._limit = limit
         self.stretches = Stretches()
+        self.volumes = Volumes(users, now)
+        self.fates = Fates()
         self._homes: dict[str | None, int] = {}  # in this transaction: who takes anything from anybody
         self._tally: dict[int, int] = {}  # how many wait, with those entered and not counted yet
         self._id = -1  # the last one given out; -1: to be read from the file
@@ -171,16 +185,19 @@ class Messages:
         self._unnoted: dict[int, int] = {}  # account -> offered up to, where there was no room to note it
         self._looking: set[int] = set()  # whose sessions may be live when they hear of this transaction
         self._confirmations: list[Confirmation] = []  # of the receipt that is being written
+        self._collected = 0  # how many of those confirmed had come back
         self._heard: object = None  # the connection that tells of them
 
     # --- every transaction ---
 
     def begin(self, cursor: Cursor) -> None:
         """A transaction begins."""
+        self.fates.begin()
         self._looking.clear()
         if self._heard is not cursor.connection:
             self._heard = cursor.connection
             cursor.connection.create_function("confirmed", 3, self._confirmed)
+            cursor.connection.create_function("collected", 1, self._collect)
         if self._id < 0:
             self._id, self._position = cursor.execute("SELECT id, position FROM counters").fetchone()
             self._written = (self._id, self._position)
@@ -209,6 +226,8 @@ class Messages:
         self._id = self._position = -1
         self._deltas.clear()
         self.stretches.forget()
+        self.volumes.forget()
+        self.fates.forget()
 
     def _count(self, account: int, waiting: int, offered: int = 0) -> None:
         delta = self._deltas.get(account)
@@ -264,6 +283,9 @@ class Messages:
                 continue
             outcomes: list[Outcome] = []
             for draft in post.drafts:
+                if draft.answers and _unanswerable(cursor, sender, draft.answers):
+                    outcomes.append(automatic_loop(draft.ref))
+                    continue
                 id += 1
                 position += 1
                 mailbox = homes.get(draft.recipient)
@@ -297,6 +319,10 @@ class Messages:
 
     def _note(self, cursor: Cursor, rows: Sequence[Row]) -> None:
         """These were entered: count them where they wait, and note where they are found."""
+        new = [row[7] for row in rows].count(0)  # without a code
+        self.fates.accepted(WAITING, new)
+        if new < len(rows):
+            self.fates.accepted(RETURNED, len(rows) - new)
         mailboxes = [row[2] for row in rows]
         newest = dict(zip(mailboxes, [row[3] for row in rows]))
         for account, number in Counter(mailboxes).items():
@@ -347,8 +373,10 @@ class Messages:
             elif known is None and not room:
                 outcomes.append(storage_full(draft.ref))
             elif known is None:
+                before = len(rows)
                 outcomes += self._enter(cursor, [Post(post.sender, (draft,))], now, rows)[0]
-                cursor.execute(_INSERT_ONE, rows[-1])
+                if len(rows) > before:
+                    cursor.execute(_INSERT_ONE, rows[-1])
             elif self._is_repeated(cursor, draft, *known[4:5], *known[6:]):
                 id, time, state, code, mailbox, position, *_ = known
                 outcomes.append(Acceptance(id, time, state, code, mailbox, position, False))
@@ -379,6 +407,8 @@ class Messages:
     def confirm(self, cursor: Cursor, receipts: Sequence[Receipt]) -> list[list[Confirmation]]:
         """Make what waits delivered."""
         now = self._now()
+        settled = 0
+        self._collected = 0
         results: list[list[Confirmation]] = []
         for receipt in receipts:
             account = receipt.account
@@ -386,13 +416,21 @@ class Messages:
             self._confirmations = confirmations
             cursor.executemany(_CONFIRM, [(now, id, account) for id in receipt.ids])
             if changed := cursor.rowcount:
+                settled += changed
                 self._count(account, -changed)
             results.append(confirmations)
+        if settled:
+            self.fates.turned(WAITING, DELIVERED, settled - self._collected)
         return results
 
     def _confirmed(self, id: int, sender: int, now: int) -> int:
         """While a receipt is written: the sender of this one is to be told."""
         self._confirmations.append(Confirmation(id, sender))
+        return now
+
+    def _collect(self, now: int) -> int:
+        """The same: this one had come back, and stays returned."""
+        self._collected += 1
         return now
 
     def remove(self, cursor: Cursor, receipt: Receipt) -> Removal:
@@ -406,6 +444,9 @@ class Messages:
             (wanted, account),
         ).fetchall()
         waiting = [row for row in own if row[4] == State.WAITING]
+        for _, _, _, code, state in own:
+            if code is None:
+                self.fates.turned(WAITING if state == State.WAITING else DELIVERED, REMOVED)
         self._settle(cursor, State.REMOVED, now, [(row[0], account) for row in own])
         self._count(account, -len(waiting))
         recalled = cursor.execute(
@@ -413,6 +454,7 @@ class Messages:
             " AND sender = ? AND state = 0 AND code IS NULL",
             (wanted, account),
         ).fetchall()
+        self.fates.turned(WAITING, RECALLED, len(recalled))
         self._settle(cursor, State.RECALLED, now, recalled)
         for _, recipient in recalled:
             self._count(recipient, -1)
@@ -433,6 +475,7 @@ class Messages:
 
         @param messages: of each its id, and whose mailbox it was in.
         """
+        self.volumes.leave(cursor, [id for id, _ in messages])
         cursor.executemany(
             "UPDATE ledger SET state = ?, settled = iif(state = 0, ?, settled), subject = NULL, body = NULL,"
             " digest = iif(ref IS NULL, NULL, coalesce(digest, contents_digest(coalesce(addressee,"
@@ -452,6 +495,11 @@ class Messages:
         waiting, offered = row or (0, 0)
         delta = self._deltas.get(account, (0, 0))
         return Mailbox(waiting + delta[0], max(offered, delta[1], self._unnoted.get(account, 0)))
+
+    def position(self, cursor: Cursor, place: tuple[int, int]) -> int:
+        """Where in an account's mailbox a message is or was; 0: it never was there, for all that is known."""
+        found = cursor.execute("SELECT position FROM ledger WHERE recipient = ? AND id = ?", place).fetchone()
+        return int(found[0]) if found else 0
 
     def waiting(self, cursor: Cursor, page: tuple[int, int]) -> tuple[list[Letter], bool]:
         """The next page of waiting messages of an account behind a position; it counts as offered."""
@@ -491,7 +539,7 @@ class Messages:
         return [self._letter(cursor, account, row) for row in letters], more
 
     def listing(self, cursor: Cursor, page: Page) -> tuple[list[Line], bool]:
-        """The entries of a box behind an id, and whether more follow."""
+        """The entries of a box behind an id, or before one, and whether more follow."""
         entries: list[tuple[Any, ...]] = []
         more = self._list(cursor, page, entries)
         name = self._users.name
@@ -505,12 +553,15 @@ class Messages:
     def _list(cursor: Cursor, page: Page, entries: list[tuple[Any, ...]]) -> bool:
         box = SENT if page.sent else INBOX
         size = 0
-        # In the first one there may be nothing behind that id: it does not count, and one more tells of more.
-        stretches = behind(cursor, page.account, box, page.after, LOOKED_THROUGH + 2)
+        # In the first one there may be nothing that is wanted: it does not count, and one more tells of more.
+        most = LOOKED_THROUGH + 2
+        back = page.before is not None
+        edge = (page.before or _ABOVE_ALL) if back else page.after
+        stretches = (ahead if back else behind)(cursor, page.account, box, edge, most)
         for looked, stretch in enumerate(stretches):
             if entries and looked >= LOOKED_THROUGH:
                 return True
-            for row in look(cursor, _LINE, page.account, box, stretch, page.after):
+            for row in (look_back if back else look)(cursor, _LINE, page.account, box, stretch, edge):
                 if size >= PAGE_BYTES or len(entries) == page.limit:
                     return True
                 size += 2 * len(row[6] or "") + len(row[7] or "")  # addressee, subject
@@ -564,11 +615,12 @@ class Messages:
             return True, senders
         # Now everything that is left in the mailbox is delivered: nothing to search for.
         delivered = chain.from_iterable(
-            look(cursor, "id, length(body)", account.id, INBOX, stretch, 0)
+            look(cursor, "id, code, length(body)", account.id, INBOX, stretch, 0)
             for stretch in behind(cursor, account.id, INBOX, 0, TURNED_AT_ONCE)
         )
         erased = _portion(islice(delivered, TURNED_AT_ONCE))
-        self._settle(cursor, State.REMOVED, now, [(id, account.id) for id, _ in erased])
+        self.fates.turned(DELIVERED, REMOVED, [code for _, code, _ in erased].count(None))
+        self._settle(cursor, State.REMOVED, now, [(id, account.id) for id, *_ in erased])
         return bool(erased), senders
 
     def expire(self, cursor: Cursor, aged: Aged) -> Expiry:
@@ -608,7 +660,10 @@ class Messages:
                 senders.add(sender)
                 self._count(sender, 1)
             else:
+                self.fates.turned(WAITING if code is None else RETURNED, DEAD)
                 dead.append((now, code or why.value, addressee, id))
+        self.fates.turned(WAITING, RETURNED, len(returned))
+        self.volumes.leave(cursor, [each.id for each in messages])
         cursor.executemany(
             "UPDATE ledger SET recipient = ?, position = ?, code = ?, addressee = ? WHERE id = ?", returned
         )
@@ -621,6 +676,7 @@ class Messages:
             cursor, INBOX, [each.account for each in messages], [each.id for each in messages]
         )
         self.stretches.note(cursor, INBOX, [row[0] for row in returned], [row[4] for row in returned])
+        self.volumes.enter(cursor, [row[4] for row in returned])
         return senders
 
 
@@ -644,6 +700,14 @@ def _free_inside(cursor: Cursor) -> int:
     (pages,) = cursor.execute("PRAGMA main.freelist_count").fetchone()
     (size,) = cursor.execute("PRAGMA main.page_size").fetchone()
     return int(pages) * int(size)
+
+
+def _unanswerable(cursor: Cursor, account: int, id: int) -> bool:
+    """Whether a message in the account's mailbox is one that no program is to answer."""
+    row = cursor.execute(
+        "SELECT options, code FROM ledger WHERE id = ? AND recipient = ?", (id, account)
+    ).fetchone()
+    return row is not None and (row[1] is not None or row[0] >= AUTOMATIC)
 
 
 def contents_digest(addressee: str, subject: str | None, body: str) -> bytes:

@@ -56,16 +56,34 @@ class Opener:
             "is not encrypted, but there is a key: run chatctl encrypt-passwords, or leave out --password-key"
         )
 
-    def connect(self, file: Path, mode: str = "") -> sqlite3.Connection:
+    def connect(self, file: Path, mode: str = "", *, one_thread: bool = True) -> sqlite3.Connection:
         """Open one file by itself.
 
         @param mode: what SQLite's URIs have after the question mark.
+        @param one_thread: whether only the thread that asks may use it; if not, only one at a time.
         """
-        connection: Any = self._connect(_location(file, mode), uri=bool(mode), isolation_level=None)
+        connection: Any = self._connect(
+            _location(file, mode), uri=bool(mode), isolation_level=None, check_same_thread=one_thread
+        )
         if self._key is not None and self.encrypts(file):
             connection.set_key(self._key.phrase().encode())
         opened: sqlite3.Connection = connection
         return opened
+
+    def able(self) -> None:
+        """Make sure that this build of SQLite can search.
+
+        @raise StartError: it cannot.
+        """
+        connection: Any = self._connect(":memory:")
+        try:
+            connection.execute("CREATE VIRTUAL TABLE words USING fts5(text)")
+        except sqlite3.OperationalError as error:
+            raise StartError(
+                f"The SQLite of this Python cannot search ({error}): use a Python whose SQLite has FTS5."
+            ) from None
+        finally:
+            connection.close()
 
     def attach(self, connection: sqlite3.Connection, alias: str, file: Path, mode: str = "") -> None:
         """Open one more file in a connection to a plain one."""

@@ -1,78 +1,84 @@
 """Passwords, the tokens that stand for them and the codes that replace them: only this ever sees a hash.
 
-bcrypt is slow on purpose, so it has a small thread pool of its own: neither the
-reactor nor the database thread ever waits for it.
+bcrypt is slow on purpose, so it has a small thread pool of its own, and lines before it (see
+L{chat.store.reception}): neither the reactor nor the database thread ever waits for it.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections import Counter
 from contextlib import suppress
-from math import ceil
-from typing import Any, Callable, Sequence
+from time import perf_counter
+from typing import Callable, Sequence
 
 import bcrypt
-from twisted.internet.defer import Deferred
 
-from chat.errors import Code, Refusal
-from chat.ports import Grant
+from chat.errors import Refusal
+from chat.ports import ANYBODY, Asker, Grant
 from chat.store import recoveries, tokens
 from chat.store.commit import Cursor, GroupCommit, Procedure
-from chat.store.hashing import THREADS
-
-#: How many verifications may be under way or wait for a thread; more are asked to come back.
-MOST_AT_ONCE = 200
-#: How many of them from one place: who asks without end there keeps nobody else out.
-MOST_FROM_ONE_PLACE = 16
-#: What bcrypt takes at the usual cost on slow hardware, to say about how long to wait.
-SECONDS_EACH = 0.3
+from chat.store.reception import InThread, Reception
 
 #: The cost of a hash, unless the operator chose another.
 USUAL_COST = 12
 #: What is hashed where there is nothing to be hashed.
 _NOBODY = b"nobody"
-#: Runs a function in a thread of the password pool.
-InThread = Callable[..., "Deferred[Any]"]
 
 
 class Passwords:
     """The password store, see L{chat.ports.PasswordStore}."""
 
     def __init__(
-        self, commit: GroupCommit, in_thread: InThread, rounds: int, now: Callable[[], int], life: int
+        self,
+        commit: GroupCommit,
+        in_thread: InThread,
+        rounds: int,
+        now: Callable[[], int],
+        life: int,
+        clock: Callable[[], float],
     ) -> None:
         """Keep passwords.
 
-        @param in_thread: C{in_thread(function, *arguments)} calls it in the pool of hashing threads.
+        @param in_thread: see L{Reception}.
         @param rounds: bcrypt's cost, 4 to 31; each step doubles the work.
         @param now: the time in milliseconds since 1970-01-01 UTC.
         @param life: for how many milliseconds a token stands for the password.
+        @param clock: see L{Reception}.
         """
         self._commit = commit
-        self._in_thread = in_thread
         self._rounds = rounds
         self._now = now
         self._life = life
-        self._busy = 0
-        self._busy_from: Counter[str | None] = Counter()
         # Checked in place of an account that does not exist, at the same cost.
+        begun = perf_counter()
         self._nobody = bcrypt.hashpw(_NOBODY, bcrypt.gensalt(rounds)).decode()
+        self._reception = Reception(in_thread, clock, perf_counter() - begun)
+
+    @property
+    def busy(self) -> int:
+        """How many passwords are being hashed, or wait for it."""
+        return self._reception.busy
 
     async def set(
-        self, account: int, password: bytes, codes: Sequence[bytes] | None = None, place: str | None = None
+        self,
+        account: int,
+        password: bytes,
+        codes: Sequence[bytes] | None = None,
+        asker: Asker = ANYBODY,
     ) -> None:
         """Make this the account's password, see L{chat.ports.PasswordStore.set}."""
-        hashed = await self._hashing(place, make_hash, password, self._rounds)
+        hashed = await self._reception.hash(asker, make_hash, password, self._rounds)
         await self._commit.call(_STORE, (account, hashed, codes))
 
-    async def verify(self, account: int | None, password: bytes, place: str | None = None) -> bool:
+    async def verify(self, account: int | None, password: bytes, asker: Asker = ANYBODY) -> bool:
         """Whether this is the account's password, see L{chat.ports.PasswordStore.verify}."""
         stored = await self._commit.call(_FETCH, account)
-        right: bool = await self._hashing(place, _matches, password, stored or self._nobody, self._rounds)
-        if right and stored is not None and _cost(stored) < self._rounds:
-            await self._renew(account, stored, password, place)
+        right: bool = await self._reception.hash(
+            asker, _matches, password, stored or self._nobody, self._rounds
+        )
+        if right and stored is not None and _cost(stored) < self._rounds and self._reception.idle:
+            await self._renew(account, stored, password, asker)
         return right and stored is not None
 
     async def remove(self, account: int) -> None:
@@ -83,9 +89,9 @@ class Passwords:
         """Whether this code is good, see L{chat.ports.PasswordStore.recoverable}."""
         return await self._commit.call(_RECOVERABLE, (account, code, self._now()))
 
-    async def recover(self, account: int, code: bytes, password: bytes, place: str | None = None) -> bool:
+    async def recover(self, account: int, code: bytes, password: bytes, asker: Asker = ANYBODY) -> bool:
         """Use up a recovery code, see L{chat.ports.PasswordStore.recover}."""
-        hashed = await self._hashing(place, make_hash, password, self._rounds)
+        hashed = await self._reception.hash(asker, make_hash, password, self._rounds)
         return await self._commit.call(_RECOVER, (account, code, self._now(), hashed))
 
     async def renew_codes(self, account: int, codes: Sequence[bytes]) -> bool:
@@ -110,31 +116,11 @@ class Passwords:
         """Revoke tokens, see L{chat.ports.PasswordStore.revoke}."""
         await self._commit.call(_REVOKE, (account, numbers))
 
-    async def _renew(self, account: int | None, stored: str, password: bytes, place: str | None) -> None:
-        """Keep the password at the present cost; where there is no time or room, at a later login."""
+    async def _renew(self, account: int | None, stored: str, password: bytes, asker: Asker) -> None:
+        """Keep the password at the present cost; where there is no room, at a later login."""
         with suppress(Refusal):
-            hashed = await self._hashing(place, make_hash, password, self._rounds)
+            hashed = await self._reception.hash(asker, make_hash, password, self._rounds)
             await self._commit.call(_REPLACE, (account, stored, hashed))
-
-    async def _hashing(self, place: str | None, function: Callable[..., Any], *arguments: object) -> Any:
-        full = place is not None and self._busy_from[place] >= MOST_FROM_ONE_PLACE
-        if full or self._busy >= MOST_AT_ONCE:
-            each = SECONDS_EACH * 2.0 ** (self._rounds - USUAL_COST)
-            seconds = max(1, ceil(self._busy * each / THREADS))
-            raise Refusal(
-                Code.SLOW_DOWN,
-                f"Too many log in at once. Try again in about {seconds} seconds.",
-                seconds=seconds,
-            )
-        self._busy += 1
-        self._busy_from[place] += 1
-        try:
-            return await self._in_thread(function, *arguments)
-        finally:
-            self._busy -= 1
-            self._busy_from[place] -= 1
-            if not self._busy_from[place]:
-                del self._busy_from[place]
 
 
 def _shorten(password: bytes) -> bytes:

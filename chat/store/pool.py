@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, execute
 from chat.store.layout import ALIASES, path
 from chat.store.messages import contents_digest
 from chat.store.opener import PLAIN, Opener
+from chat.store.searching import prepare
 
 #: Group commit makes FULL affordable; NORMAL would forget accepted messages in a power cut.
 _PRAGMAS = (
@@ -56,6 +57,7 @@ def _arguments(directory: Path, opener: Opener) -> dict[str, Any]:
         for file in ALIASES.values():
             for pragma in _PRAGMAS:
                 connection.execute(pragma.format(file=file))
+        prepare(connection)
 
     return {
         "database": str(path(directory, "messages")),

@@ -7,14 +7,13 @@ coming.
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable, Iterable, Optional, Protocol
+from typing import Awaitable, Callable, Iterable, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 
-from chat.errors import Refusal
+from chat.health.rounds import Rounds
 from chat.store.messages import Expiry
 
 #: When the first round comes, and the next one after the end of each, in seconds.
@@ -35,9 +34,10 @@ class Shelf(Protocol):
 
 
 class Retention:
-    """The rounds."""
+    """The rounds.
 
-    _log = Logger()
+    @ivar rounds: those that are made, if there is anything to do in them.
+    """
 
     def __init__(
         self,
@@ -62,68 +62,39 @@ class Retention:
         self._returned = returned
         self._expire_after = expire
         self._fold_after = fold
-        self._next: Optional[IDelayedCall] = None
-        self._waiting: Optional[Deferred[None]] = None
-        self._stopped = False
+        steps = [step for step, wanted in ((self._expire, expire), (self._fold, fold)) if wanted]
+        self.rounds = [Rounds("retention", EVERY, reactor, *steps, first=FIRST)] if steps else []
 
     def start(self) -> None:
         """Make rounds from now on, if there is anything to do in them."""
-        if self._expire_after or self._fold_after:
-            self._next = self._reactor.callLater(FIRST, self._begin)
+        for rounds in self.rounds:
+            rounds.start()
 
     def stop(self) -> None:
         """Make no more; what was begun in the store it completes."""
-        self._stopped = True
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-        if self._waiting is not None:
-            self._waiting.cancel()
-
-    def _begin(self) -> None:
-        self._next = None
-        Deferred.fromCoroutine(self._round()).addCallback(self._rest)
-
-    def _rest(self, _: None) -> None:
-        if not self._stopped:
-            self._next = self._reactor.callLater(EVERY, self._begin)
-
-    async def _round(self) -> None:
-        for work in (self._expire, self._fold):
-            try:
-                await work()
-            except Exception as error:
-                if self._stopped:
-                    return
-                if isinstance(error, Refusal):
-                    self._log.warn(
-                        "Old messages have to wait for the next round: {reason}", reason=error.reason
-                    )
-                else:
-                    self._log.failure("Old messages have to wait for the next round")
+        for rounds in self.rounds:
+            rounds.stop()
 
     async def _expire(self) -> None:
-        if not self._expire_after:
-            return
         before = self._now() - self._expire_after
         after: tuple[int, int] | None = (0, 0)
         while after is not None:
-            after, senders = await self._store.expire(before, after)
-            self._returned(senders)
+            # The store completes what it was asked for even where the round is given up meanwhile.
+            turned: Deferred[tuple[int, int] | None] = Deferred()
+            Deferred.fromCoroutine(self._turn_round(before, after)).chainDeferred(turned)
+            after = await turned
             await self._pause()
 
+    async def _turn_round(self, before: int, after: tuple[int, int]) -> tuple[int, int] | None:
+        """Let some of them turn round, and tell; where to go on."""
+        expiry = await self._store.expire(before, after)
+        self._returned(expiry.senders)
+        return expiry.after
+
     async def _fold(self) -> None:
-        if not self._fold_after:
-            return
         before = self._now() - self._fold_after
         while await self._store.fold(before):
             await self._pause()
 
     async def _pause(self) -> None:
-        if self._stopped:
-            raise CancelledError
-        self._waiting = deferLater(self._reactor, PAUSE)
-        try:
-            await self._waiting
-        finally:
-            self._waiting = None
+        await deferLater(self._reactor, PAUSE)

@@ -7,7 +7,11 @@ full disk, and that takes a little room, too: it is kept in reserve.
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
+
+from chat.health.gauges import Disk
+from chat.store.layout import NAMES, path
 
 MIB = 1024 * 1024
 
@@ -28,3 +32,12 @@ class Room:
     def __call__(self, inside: int = 0) -> bool:
         """Whether more than the reserve is free now, C{inside} the files or outside them."""
         return shutil.disk_usage(self._directory).free + inside > self.reserve
+
+    def disk(self) -> Disk:
+        """How much there is, in numbers."""
+        files = {}
+        for name in NAMES:
+            for file in (path(self._directory, name), path(self._directory, name).with_suffix(".db-wal")):
+                with suppress(FileNotFoundError):  # SQLite removes a journal that it has no use for
+                    files[file.name] = file.stat().st_size
+        return Disk(shutil.disk_usage(self._directory).free, self.reserve, files)

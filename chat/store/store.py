@@ -5,18 +5,36 @@ from __future__ import annotations
 from typing import Awaitable, Callable, Sequence, TypeVar
 
 from twisted.enterprise.adbapi import ConnectionPool
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 
 from chat.errors import Code, Refusal, account_gone, looks_taken, name_reserved, storage_full
-from chat.ledger import Account, AccountState, Confirmation, Draft, Letter, Line, Mailbox, Removal
+from chat.health.gauges import Census, Gauges
+from chat.ledger import (
+    Account,
+    AccountState,
+    Confirmation,
+    Discovery,
+    Draft,
+    Hit,
+    Letter,
+    Line,
+    Mailbox,
+    Removal,
+)
 from chat.ports import Outcome
+from chat.query import Query
 from chat.store import blocks, invitations, skeletons
 from chat.store.commit import Cursor, GroupCommit, Procedure
+from chat.store.fates import Count, Counted
 from chat.store.folding import fold
+from chat.store.indexing import Indexing
 from chat.store.messages import Aged, Expiry, Messages, Page, Post, Receipt
-from chat.store.passwords import InThread, Passwords
+from chat.store.passwords import Passwords
+from chat.store.reception import InThread
+from chat.store.searching import Portion, Wanted, search
 from chat.store.users import Users
+from chat.store.volumes import Left
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -28,7 +46,10 @@ RECEIPT_WEIGHT = 200
 
 
 class Store:
-    """The ledger, the accounts and the passwords, behind one queue."""
+    """The ledger, the accounts and the passwords, behind one queue.
+
+    @ivar indexing: lets messages enter the index, at a pace of its own.
+    """
 
     def __init__(
         self,
@@ -43,6 +64,7 @@ class Store:
         tokens: int = TOKEN_LIFE,
         room: Callable[[int], bool] = lambda inside: True,
         limit: int = 0,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         """Serve from the connection of C{pool}.
 
@@ -54,6 +76,7 @@ class Store:
         @param tokens: for how many milliseconds a token stands for a password.
         @param room: whether there is room on the disk for new messages and accounts.
         @param limit: how many messages may wait in a mailbox before new ones come back; 0: any number.
+        @param clock: a time in seconds that only grows; without it, the reactor's.
         """
         self._pool = pool
         self._now = now
@@ -63,7 +86,7 @@ class Store:
         self._users = Users()
         self._messages = Messages(self._users, now, live, reserved, room, limit)
         self._commit = GroupCommit(pool, reactor, self._begin, self._messages.end, self._forget)
-        self.passwords = Passwords(self._commit, in_thread, rounds, now, tokens)
+        self.passwords = Passwords(self._commit, in_thread, rounds, now, tokens, clock or reactor.seconds)
         messages, users = self._messages, self._users
         # Receipts before acceptances: a receipt is for what was committed before, and a
         # repeated ref is told the state that the receipts arriving with it make.
@@ -78,6 +101,7 @@ class Store:
             messages.accept, "messages", 1, weigh=lambda post: sum([len(draft.body) for draft in post.drafts])
         )
         self._mailbox = _single(messages.mailbox, None)
+        self._position = _single(messages.position, None)
         self._waiting = _single(messages.waiting, "messages")
         self._waiting_unnoted = _single(messages.waiting_unnoted, None)
         self._offer = _single(messages.offer, "messages", insists=True)
@@ -86,8 +110,33 @@ class Store:
         self._remove = _single(messages.remove, "messages")
         self._turn_round = _single(messages.turn_round, "messages")
         self._expire = _single(messages.expire, "messages")
+        self._census: Procedure[None, Census | None] = _single(
+            lambda cursor, _: messages.fates.census(cursor), None
+        )
+        self._hold: Procedure[Count, None] = _single(
+            lambda cursor, count: messages.fates.hold(count, now()), None
+        )
+        self._adopt: Procedure[Counted, None] = _single(
+            lambda cursor, counted: messages.fates.adopt(counted), None
+        )
         self._fold: Procedure[int, bool] = _single(
             lambda cursor, before: fold(cursor, before, messages.stretches), "messages"
+        )
+        volumes = messages.volumes
+        self._search: Procedure[Wanted, Portion] = _single(
+            lambda cursor, wanted: search(cursor, users, wanted), None
+        )
+        self._extend: Procedure[bool, Left] = _single(
+            lambda cursor, older: volumes.extend(cursor, older) if self._room(0) else volumes.left(cursor),
+            "messages",
+        )
+        self._renew = _single(volumes.renew, "messages")
+        self._searchers = DeferredSemaphore(1)
+        self.indexing = Indexing(
+            reactor,
+            self.extend,
+            self.renew,
+            now,
         )
         self._find = _single(users.named, None)
         self._unfinished: Procedure[None, tuple[list[Account], list[Account]]] = _single(
@@ -113,6 +162,7 @@ class Store:
 
     def close(self) -> Deferred[None]:
         """Fires when everything asked is on disk and the files are closed."""
+        self.indexing.stop()
         closed = self._commit.close()
         closed.addCallback(lambda _: self._pool.close())
         return closed
@@ -135,6 +185,7 @@ class Store:
         failed: Callable[[Exception], None],
     ) -> None:
         """See L{chat.ports.MessageStore.accept}."""
+        self.indexing.wake(len(drafts))
         self._commit.submit(self._accept, Post(sender, drafts), done, failed)
 
     def confirm(
@@ -152,7 +203,12 @@ class Store:
 
     def mailbox(self, account: int) -> Awaitable[Mailbox]:
         """See L{chat.ports.MessageStore.mailbox}."""
+        self.indexing.wake()  # somebody is here for whom older messages may have to be indexed
         return self._commit.call(self._mailbox, account)
+
+    def position(self, account: int, id: int) -> Awaitable[int]:
+        """See L{chat.ports.MessageStore.position}."""
+        return self._commit.call(self._position, (account, id))
 
     async def waiting(self, account: int, after: int) -> tuple[list[Letter], bool]:
         """See L{chat.ports.MessageStore.waiting}.
@@ -173,16 +229,41 @@ class Store:
         """See L{chat.ports.MessageStore.listing}."""
         return self._commit.call(self._listing, Page(account, sent, after, limit))
 
+    def latest(self, account: int, sent: bool, before: int, limit: int) -> Awaitable[tuple[list[Line], bool]]:
+        """See L{chat.ports.MessageStore.latest}."""
+        return self._commit.call(self._listing, Page(account, sent, 0, limit, before))
+
+    async def search(
+        self, account: Account, query: Query, boxes: Sequence[bool], before: int, limit: int
+    ) -> Discovery:
+        """See L{chat.ports.MessageStore.search}.
+
+        One looks at a time, for a short while each: however many search, others hardly notice.
+        """
+        indexed = await self.indexing.catch_up()
+        hits: list[Hit] = []
+        while True:
+            wanted = Wanted(account, query, boxes, before, limit + 1 - len(hits))
+            portion: Portion = await self._searchers.run(self._commit.call, self._search, wanted)
+            hits += portion.hits
+            if portion.before is None:
+                break
+            before = portion.before
+        more = len(hits) > limit
+        return Discovery(hits[:limit], more, not indexed or (portion.incomplete and not more))
+
     def read(self, account: int, ids: Sequence[int]) -> Awaitable[list[Letter]]:
         """See L{chat.ports.MessageStore.read}."""
         return self._commit.call(self._read, Receipt(account, ids))
 
     def remove(self, account: int, ids: Sequence[int]) -> Awaitable[Removal]:
         """See L{chat.ports.MessageStore.remove}."""
+        self.indexing.wake()
         return self._commit.call(self._remove, Receipt(account, ids))
 
     def turn_round(self, account: Account) -> Awaitable[tuple[bool, set[int]]]:
         """See L{chat.ports.MessageStore.turn_round}."""
+        self.indexing.wake()
         return self._commit.call(self._turn_round, account)
 
     def expire(self, before: int, after: tuple[int, int]) -> Awaitable[Expiry]:
@@ -198,6 +279,36 @@ class Store:
         Whether there may be more.
         """
         return self._commit.call(self._fold, before)
+
+    def extend(self, older: bool) -> Awaitable[Left]:
+        """Let some messages enter the index, see L{chat.store.volumes.Volumes.extend}."""
+        return self._commit.call(self._extend, older)
+
+    def renew(self, before: int) -> Awaitable[int | None]:
+        """Write a part of the index anew, see L{chat.store.volumes.Volumes.renew}."""
+        return self._commit.call(self._renew, before)
+
+    # --- for whoever looks after the server ---
+
+    @property
+    def gauges(self) -> Gauges:
+        """How much is being done, and waits to be done."""
+        return Gauges(self._commit.waiting, self.passwords.busy, self._commit.sizes, self._commit.seconds)
+
+    def census(self) -> Awaitable[Census | None]:
+        """Where every message is; C{None}: nobody has counted yet, see L{recount}."""
+        return self._commit.call(self._census, None)
+
+    async def recount(self, count: Count, in_thread: InThread) -> None:
+        """Look at every message anew.
+
+        @param in_thread: C{in_thread(function, *arguments)} calls it where it may take its time.
+        """
+        try:
+            await self._commit.call(self._hold, count)
+            await self._commit.call(self._adopt, await in_thread(count.perform))
+        finally:
+            count.give_up()  # the thread goes on when nobody waits for it any more
 
     # --- the accounts ---
 

@@ -81,6 +81,16 @@ def behind(cursor: Cursor, account: int, box: int, after: int, most: int) -> lis
     return [stretch for (stretch,) in found]
 
 
+def ahead(cursor: Cursor, account: int, box: int, before: int, most: int) -> list[int]:
+    """The last C{most} stretches with messages of a box up to C{before}, the last one first."""
+    found = cursor.execute(
+        "SELECT stretch FROM stretches WHERE account = ? AND box = ? AND stretch <= ?"
+        " ORDER BY stretch DESC LIMIT ?",
+        (account, box, (before - 1) // STRETCH, most),
+    )
+    return [stretch for (stretch,) in found]
+
+
 def look(
     cursor: Cursor, columns: str, account: int, box: int, stretch: int, after: int
 ) -> Iterator[tuple[Any, ...]]:
@@ -89,4 +99,15 @@ def look(
     return cursor.execute(
         f"SELECT {columns} FROM ledger WHERE id BETWEEN ? AND ? AND {IN_BOX[box]} ORDER BY id",
         (max(first, after + 1), first + STRETCH - 1, account),
+    )
+
+
+def look_back(
+    cursor: Cursor, columns: str, account: int, box: int, stretch: int, before: int
+) -> Iterator[tuple[Any, ...]]:
+    """The same of those with an id below C{before}, the last one first."""
+    first = stretch * STRETCH
+    return cursor.execute(
+        f"SELECT {columns} FROM ledger WHERE id BETWEEN ? AND ? AND {IN_BOX[box]} ORDER BY id DESC",
+        (first, min(first + STRETCH, before) - 1, account),
     )

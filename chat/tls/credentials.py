@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Collection, Optional
+from typing import Any, Callable, Collection, Mapping, Optional
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from chat.errors import StartError
+from chat.health.rounds import Rounds
 from chat.tls.certificate import Pair, Stamp, day, exposed, load
 from chat.tls.context import context
 
@@ -21,32 +21,38 @@ LOOK = 60.0
 SOON = 30
 
 
-@implementer(IOpenSSLServerConnectionCreator)
 class Credentials:
     """The certificate and the key of the server, as they are in their files.
 
     Connections keep what they have begun with; new ones get what was loaded last.
+
+    @ivar rounds: those in which they are looked after, once they are.
     """
 
     _log = Logger()
 
-    def __init__(self, pair: Pair, protocols: Collection[bytes], now: Callable[[], float]) -> None:
+    def __init__(self, pair: Pair, now: Callable[[], float]) -> None:
         """Load them.
 
-        @param protocols: see L{context}.
         @param now: the time, in seconds since 1970.
         @raise StartError: they cannot be used.
         """
         self.pair = pair
-        self._protocols = protocols
         self._now = now
-        self._loop: Optional[LoopingCall] = None
+        self.rounds: Optional[Rounds] = None
         self._stamp: Optional[Stamp] = None
+        self._contexts: dict[tuple[bytes, ...], SSL.Context] = {}
         self._load()
 
-    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """See L{IOpenSSLServerConnectionCreator.serverConnectionForTLS}."""
-        return SSL.Connection(self._context, None)
+    def speaking(self, protocols: Collection[bytes]) -> IOpenSSLServerConnectionCreator:
+        """Show them at a door where this is spoken, see L{context}.
+
+        Each has a context of its own: a session that was begun at one door is not resumed at another.
+        """
+        spoken = tuple(protocols)
+        if spoken not in self._contexts:
+            self._contexts[spoken] = context(self._identity, spoken)
+        return _Shown(self._contexts, spoken)
 
     def announce(self) -> None:
         """Tell the operator what clients will be shown."""
@@ -70,14 +76,13 @@ class Credentials:
                 key=str(self.pair.key),
             )
             self._stamp = self.pair.stamp()
-        self._loop = LoopingCall(self._look)
-        self._loop.clock = clock
-        self._loop.start(LOOK, now=False)
+        self.rounds = Rounds("certificate", LOOK, clock, self._look)
+        self.rounds.start()
 
     def stop(self) -> None:
         """Look no more."""
-        if self._loop is not None and self._loop.running:
-            self._loop.stop()
+        if self.rounds is not None:
+            self.rounds.stop()
 
     def reload(self) -> None:
         """Take what is in the files now; if that cannot be used, say so and go on with what there is."""
@@ -95,23 +100,20 @@ class Credentials:
             self._log.info("There is a new TLS certificate; it was {fingerprint}", fingerprint=before)
             self.announce()
 
-    def _look(self) -> None:
-        try:
-            if self.pair.stamp() != self._stamp:
-                self.reload()
-        except Exception:  # it would be the last look
-            self._log.failure(
-                "The TLS certificate cannot be looked after; the one with {fingerprint} stays",
-                fingerprint=self.fingerprint,
-            )
+    async def _look(self) -> None:
+        if self.pair.stamp() != self._stamp:
+            self.reload()
 
     def _load(self) -> None:
         # First the stamp: what changes while the files are read is seen at the next look.
         self._stamp = self.pair.stamp()
         identity = load(self.pair, self._now())
-        shown, mode = context(identity, self._protocols), exposed(self.pair)
+        # At least one, so that what OpenSSL does not take is found out here.
+        contexts = {spoken: context(identity, spoken) for spoken in (*self._contexts, ())}
+        mode = exposed(self.pair)
         # All of it, or nothing.
-        self._context, self._mode = shown, mode
+        self._contexts.update(contexts)
+        self._identity, self._mode = identity, mode
         self.fingerprint, self.words = identity.fingerprint, identity.words
         self.expires, self._left = identity.expires, identity.left(self._now())
 
@@ -126,3 +128,16 @@ class Credentials:
             self._log.warn(
                 "This TLS certificate expires in {days} days: renew it in time", days=self._left.days
             )
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class _Shown:
+    """Credentials as they are shown at one door."""
+
+    def __init__(self, contexts: Mapping[tuple[bytes, ...], SSL.Context], spoken: tuple[bytes, ...]) -> None:
+        self._contexts = contexts
+        self._spoken = spoken
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """See L{IOpenSSLServerConnectionCreator.serverConnectionForTLS}."""
+        return SSL.Connection(self._contexts[self._spoken], None)

@@ -59,7 +59,10 @@ class _Encrypted(TLSMemoryBIOFactory):
 
 @implementer(IProtocolNegotiationFactory)
 class Door(Factory):
-    """Lets nobody in until it was said how: where an endpoint listens is known only once it does."""
+    """Lets nobody in until it was said how: where an endpoint listens is known only once it does.
+
+    @ivar protocols: what those who come in can ask for by ALPN.
+    """
 
     noisy = False
 
@@ -67,11 +70,11 @@ class Door(Factory):
         """A door that is shut.
 
         @param spoken: what talks to those who come in.
-        @param protocols: what they can ask for by ALPN, for endpoints that speak TLS themselves.
+        @param protocols: what they can ask for by ALPN.
         @param answer: what they are told who speak plaintext where TLS is expected.
         """
         self._spoken = spoken
-        self._protocols = list(protocols)
+        self.protocols = list(protocols)
         self._answer = answer
         self._open: Optional[IProtocolFactory] = None
 
@@ -85,7 +88,7 @@ class Door(Factory):
 
     def acceptableProtocols(self) -> list[bytes]:
         """See L{IProtocolNegotiationFactory.acceptableProtocols}."""
-        return self._protocols
+        return self.protocols
 
     def buildProtocol(self, addr: IAddress) -> Optional[IProtocol]:  # type: ignore[override]
         """The protocol of a new connection."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Callable, Collection, Optional, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
+from chat.health.rounds import Rounds
 from chat.tls.certificate import Pair, make, own, unmake
 from chat.tls.credentials import Credentials
 from chat.tls.door import Door, encrypts, is_local, is_network
@@ -30,7 +32,6 @@ class Guard:
     def __init__(
         self,
         directory: Path,
-        protocols: Collection[bytes],
         now: Callable[[], float],
         *,
         forced: bool = False,
@@ -40,19 +41,17 @@ class Guard:
         """Load the certificate that was given: it may be out of reach later.
 
         @param directory: where the server's own certificate is, or will be made.
-        @param protocols: what clients can ask for by ALPN.
         @param now: the time, in seconds since 1970.
         @param forced: doors on loopback speak TLS, too.
         @param waived: doors that others can reach may do without.
         @raise chat.errors.StartError: the certificate cannot be used.
         """
         self._directory = directory
-        self._protocols = protocols
         self._now = now
         self._forced = forced
         self._waived = waived
         self._made: list[Path] = []
-        self._credentials = None if given is None else Credentials(given, protocols, now)
+        self._credentials = None if given is None else Credentials(given, now)
 
     def open(self, doors: Sequence[tuple[Door, IListeningPort]], clock: Any) -> list[Way]:
         """Open each door in the way that its port asks for, and tell which that is.
@@ -65,11 +64,11 @@ class Guard:
         if encrypted and self._credentials is None:
             hosts = [str(getattr(port.getHost(), "host", "")) for port in encrypted]
             self._made = make(own(self._directory), hosts, self._now())
-            self._credentials = Credentials(own(self._directory), self._protocols, self._now)
+            self._credentials = Credentials(own(self._directory), self._now)
         ways = []
         for door, port in doors:
             if self._credentials is not None and port in encrypted:
-                door.open_encrypted(self._credentials, clock)
+                door.open_encrypted(self._credentials.speaking(door.protocols), clock)
                 ways.append(Way.TLS)
             else:
                 door.open()
@@ -97,6 +96,17 @@ class Guard:
         """Look after nothing any more."""
         if self._credentials is not None:
             self._credentials.stop()
+
+    @property
+    def rounds(self) -> list[Rounds]:
+        """Those in which the certificate is looked after."""
+        rounds = None if self._credentials is None else self._credentials.rounds
+        return [] if rounds is None else [rounds]
+
+    @property
+    def expires(self) -> datetime | None:
+        """Until when the certificate is good that clients are shown; C{None}: there is none."""
+        return None if self._credentials is None else self._credentials.expires
 
     def undo(self) -> None:
         """The start has failed: stop, and take back what was made for it."""

@@ -25,6 +25,7 @@ from chat.messages import (
     Delivered,
     Failed,
     Fatal,
+    Found,
     Frame,
     Incoming,
     Listing,
@@ -312,6 +313,9 @@ class TextTranslator:
     def _listing(self, frame: Listing) -> None:
         self._paper.say(words.listing(frame, self._answered()))
 
+    def _found(self, frame: Found) -> None:
+        self._paper.say(words.found(frame, self._commands.me, self._answered()))
+
     def _message(self, frame: Message) -> None:
         self._show(frame, again=frame.again)
         self._shown.add(frame.id)
@@ -413,6 +417,7 @@ _RENDER: dict[type[Frame], Callable[[TextTranslator, Any], None]] = {
     Delivered: TextTranslator._delivered,
     Deleted: TextTranslator._deleted,
     Listing: TextTranslator._listing,
+    Found: TextTranslator._found,
     Message: TextTranslator._message,
     Messages: TextTranslator._messages,
     AccountDeleted: TextTranslator._account_deleted,

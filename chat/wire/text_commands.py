@@ -29,10 +29,12 @@ from chat.messages import (
     Quit,
     Read,
     Recovery,
+    Search,
     Token,
     Unblock,
 )
-from chat.wire.text_words import HELP, NOTHING, Ask, Asked, Said, beginning, visible
+from chat.query import Role, about
+from chat.wire.text_words import HELP, NOTHING, SEARCH_HELP, Ask, Asked, Said, beginning, visible
 
 _LARGEST_ID = 2**63 - 1
 
@@ -248,11 +250,30 @@ class Commands:
         return self._list("sent", rest)
 
     def _list(self, box: str, rest: str) -> list[Step]:
+        if rest.strip().lower() == "last":
+            return [request(List(box=box, before=0), Asked(before=0))]
+        before, others = _before(rest)
+        if before and not others:
+            return [request(List(box=box, before=before), Asked(before=before))]
         ids = _ids(rest)
         if ids is None or len(ids) > 1:
-            return [say(f"To list it: /{box}, or /{box} N for what comes after message N")]
+            return [say(f"To list it: /{box}, /{box} N for what comes after message N, or /{box} last")]
         after = ids[0] if ids else 0
         return [request(List(box=box, after=after), Asked(after=after))]
+
+    def _history(self, rest: str) -> list[Step]:
+        before, name = _before(rest)
+        name = name or self.correspondent
+        if not name:
+            return [say("To see what you and somebody wrote to each other: /history NAME")]
+        query = about(Role.WITH, name)
+        return [request(Search(query=query, before=before), Asked(query=query))]
+
+    def _search(self, rest: str) -> list[Step]:
+        before, query = _before(rest)
+        if not query:
+            return [say("To search: /search WORDS, or /search from:NAME; /help search tells more")]
+        return [request(Search(query=query, before=before), Asked(query=query))]
 
     def _read(self, rest: str) -> list[Step]:
         ids = _ids(rest)
@@ -342,7 +363,7 @@ class Commands:
         return [say("There is nothing to give up.")]
 
     def _help(self, rest: str) -> list[Step]:
-        return [say(*HELP)]
+        return [say(*(SEARCH_HELP if rest.strip().lower().lstrip("/") == "search" else HELP))]
 
 
 _COMMANDS: dict[str, Callable[[Commands, str], list[Step]]] = {
@@ -352,6 +373,9 @@ _COMMANDS: dict[str, Callable[[Commands, str], list[Step]]] = {
     "/write": Commands._write,
     "/inbox": Commands._inbox,
     "/sent": Commands._sent,
+    "/search": Commands._search,
+    "/find": Commands._search,
+    "/history": Commands._history,
     "/read": Commands._read,
     "/delete": Commands._delete,
     "/status": Commands._status,
@@ -368,6 +392,15 @@ _COMMANDS: dict[str, Callable[[Commands, str], list[Step]]] = {
     "/quit": Commands._quit,
     "/cancel": Commands._cancel,
 }
+#: What a person can type after the login.
+COMMAND_NAMES = tuple(_COMMANDS)
+
+
+def _before(rest: str) -> tuple[int, str]:
+    """The message before which to look, if a line begins with one (C{<17}; or else 0), and the rest."""
+    first, _, others = rest.strip().partition(" ")
+    ids = _ids(first[1:]) if first.startswith("<") else None
+    return (ids[0], others.strip()) if ids and len(ids) == 1 else (0, rest.strip())
 
 
 def _ids(rest: str) -> list[int] | None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Iterable
+from typing import Iterable, Union
 
 from msgspec import Struct
 
-from chat.messages import Blocked, Deleted, Entry, Failed, Frame, Listing, Message, TokenIssued
+from chat.messages import Blocked, Deleted, Entry, Failed, Found, Frame, Listing, Message, TokenIssued
 
 #: C0, DEL and C1 controls; line and paragraph separators; all characters that are
 #: invisible or change the order of what follows (Default_Ignorable_Code_Point, but
@@ -98,7 +98,10 @@ HELP = (
     "  /reply TEXT       send TEXT to the sender of the last message shown",
     "  /write NAME       send a message with a subject and several lines",
     "  /inbox [AFTER]    list your mailbox, from the start or after message AFTER",
-    "  /sent [AFTER]     list what you sent, and what became of it",
+    "  /inbox last       list it from the newest message back",
+    "  /sent [AFTER]     list what you sent, and what became of it; also /sent last",
+    "  /history NAME     what you and NAME wrote to each other, the newest first",
+    "  /search WORDS     find messages; /help search tells how",
     "  /read N [N...]    show messages again",
     "  /delete N [N...]  remove messages; of those you sent, recall what still waits",
     "  /status N         what became of message N, which you sent",
@@ -117,6 +120,19 @@ HELP = (
     r"A backslash that others wrote is shown as \\.",
 )
 
+SEARCH_HELP = (
+    "/search (or /find) looks through your mailbox and what you sent, newest first:",
+    "  /search WORD WORD...      messages with all of these words, in any order",
+    '  /search "A PHRASE"        with these words in a row',
+    "  /search BEGINNING*        with a word that begins like this",
+    "  /search from:NAME         from NAME; to:NAME and with:NAME likewise",
+    "  /search subject:WORD      with this word in the subject",
+    "  /search since:2026-11-01  from this day on; until:2026-11-22: up to this day",
+    "  /search WORD -WORD        with the first, but without the second word",
+    "  /search <N WORDS          only messages older than message N",
+    "All of this can be combined. Case and accents make no difference.",
+)
+
 
 class Asked(Struct, frozen=True, gc=False):
     """What a request was about, so that its answer can be put in words.
@@ -125,12 +141,16 @@ class Asked(Struct, frozen=True, gc=False):
     @ivar after: of a listing, the id it began after.
     @ivar status: of C{/status}, the id it named.
     @ivar lost: whether messages are read because the client did not show them.
+    @ivar query: what was searched for.
+    @ivar before: of a listing from the newest message back, the id it began before; 0: with the newest.
     """
 
     recipient: str = ""
     after: int = 0
     status: int = 0
     lost: bool = False
+    query: str = ""
+    before: Union[int, None] = None
 
 
 #: Of a request whose answer says everything itself.
@@ -245,13 +265,19 @@ def listing(frame: Listing, asked: Asked) -> list[str]:
     inbox = frame.box == "inbox"
     if not frame.messages:
         if asked.after:
-            where = "in your inbox" if inbox else "among what you sent"
-            return [f"Nothing after message {asked.after} {where}."]
+            return [f"Nothing after message {asked.after} {_where(inbox)}."]
+        if asked.before:
+            return [f"Nothing before message {asked.before} {_where(inbox)}."]
         return ["Your inbox is empty." if inbox else "You have sent nothing."]
     lines = [_entry(entry, inbox) for entry in frame.messages]
     if frame.more:
-        lines.append(f"There is more: /{'inbox' if inbox else 'sent'} {frame.messages[-1].id}")
+        which = f"{'inbox' if inbox else 'sent'} {'' if asked.before is None else '<'}"
+        lines.append(f"There is more: /{which}{frame.messages[-1].id}")
     return lines
+
+
+def _where(inbox: bool) -> str:
+    return "in your inbox" if inbox else "among what you sent"
 
 
 def _entry(entry: Entry, inbox: bool) -> str:
@@ -264,6 +290,30 @@ def _entry(entry: Entry, inbox: bool) -> str:
     else:
         who = f"Inbox {entry.id} from {visible(entry.sender)}"
     return f"{who}, {moment(entry.time)}, {_fate(entry.state)}{_subject(entry.subject)}"
+
+
+def found(frame: Found, me: str, asked: Asked) -> list[str]:
+    """What a search has found, two lines for each message, and how to see more.
+
+    @param me: the name of the account that has searched.
+    """
+    lines: list[str] = []
+    for entry in frame.messages:
+        lines.append(_entry(entry, not _is_sent(entry, me)))
+        if entry.excerpt is not None:
+            lines.append(f"| {visible(entry.excerpt)}")
+    if frame.more:
+        lines.append(f"There is more: /search <{frame.messages[-1].id} {beginning(asked.query)}")
+    elif not lines:
+        lines.append("Nothing found.")
+    if frame.incomplete:
+        lines.append("Some messages were not looked through: the index is still being made. Try again later.")
+    return lines
+
+
+def _is_sent(entry: Entry, me: str) -> bool:
+    """Whether this is one that the reader sent, and not one in the own mailbox."""
+    return entry.sender == me and entry.recipient != me and entry.returned is None
 
 
 def _status(frame: Listing, number: int) -> str:

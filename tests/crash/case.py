@@ -51,6 +51,10 @@ class EveryScenario:
         """While somebody is blocked, and is not any more."""
         self.survives("blocks")
 
+    def test_search(self) -> None:
+        """While messages enter the index and leave it, and people search."""
+        self.survives("search")
+
     def test_accept(self) -> None:
         """While messages are accepted: alone and in batches, repeated, to oneself, to nobody."""
         self.survives("accept")

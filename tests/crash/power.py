@@ -287,6 +287,10 @@ class _Connection:
         if self._connection.in_transaction:
             self._connection.execute("COMMIT")
 
+    @property
+    def total_changes(self) -> int:
+        return self._connection.total_changes()
+
     def rollback(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")

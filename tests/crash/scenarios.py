@@ -14,7 +14,7 @@ from chat.admin import books
 from chat.admin.snapshot import headers
 from chat.errors import Code
 from chat.messages import Message
-from chat.store import folding, messages, stretches
+from chat.store import folding, messages, stretches, volumes
 from chat.store.layout import APPLICATION, NAMES, path, schema
 from chat.store.passwords import make_hash as hash_password
 from tests.crash.books import audited
@@ -33,6 +33,7 @@ def small_portions() -> Iterator[None]:
         patch.object(folding, "FOLDED_AT_ONCE", 2),
         patch.object(stretches, "STRETCH", 3),
         patch.object(books, "STRETCH", 3),
+        patch.multiple(volumes, VOLUME=6, BATCH_MESSAGES=3),
     ):
         yield
 
@@ -121,6 +122,18 @@ _PLAYS: dict[str, Sequence[Step]] = {
         lambda stage: stage.send("bob", to("alice", "b4")),
         lambda stage: stage.block("alice", "bob"),
         lambda stage: stage.delete_account("alice"),
+    ],
+    # Messages enter the index, a few at a time, and leave it; a volume is full, and is written anew.
+    "search": [
+        ALICE_AND_BOB,
+        accepted("alice", "bob", "a", 4),
+        lambda stage: stage.search("bob", "hello"),
+        accepted("bob", "alice", "b", 3),
+        lambda stage: stage.index(),
+        lambda stage: stage.remove("bob", "alice/a2", "bob/b2"),
+        lambda stage: stage.renew(),
+        lambda stage: stage.delete_account("bob"),
+        lambda stage: stage.search("alice", "hello"),
     ],
     "accept": [
         ALICE_AND_BOB,

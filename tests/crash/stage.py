@@ -14,7 +14,7 @@ from chat.directory import Directory
 from chat.errors import Code, Refusal
 from chat.ledger import Account
 from chat.mailroom import Mailroom
-from chat.messages import Accepted, Failed, Frame, Message
+from chat.messages import Accepted, Failed, Frame, Message, Search
 from chat.store import Store
 from chat.store.files import DataDirectory, schemas
 from chat.store.invitations import make
@@ -69,7 +69,7 @@ class Server(World):
 
     def _store(self, pools: Pools, live: Callable[[int], bool]) -> Store:
         self._reading = pools.pool(self.path)
-        return Store(
+        store = Store(
             self._reading,
             self.clock,
             live=live,
@@ -79,6 +79,8 @@ class Server(World):
             rounds=self._known.rounds,
             limit=self._known.limit,
         )
+        store.indexing.stop()  # which would write in every scenario, whenever a second has passed
+        return store
 
     def _build(self, registration: Registration) -> None:
         self.mailroom = Mailroom(self.store, self.directory, self.now)
@@ -400,12 +402,44 @@ class Stage:
 
     def list_and_read(self, name: str) -> None:
         """Look into both boxes and read everything that has content."""
-        listed = [*self._list(name, "inbox"), *self._list(name, "sent")]
+        inbox = self._list(name, "inbox")
+        listed = [*inbox, *self._list(name, "sent")]
+        account = self._account(name)
+        for id in inbox:
+            assert self.server.result(self.server.mailroom.position(account, id)), f"{id} is in no mailbox"
         answer = self.server.result(self.server.mailroom.read(self._account(name), listed))
         assert len(answer.messages) + len(answer.missing) == len(set(listed))
         found = {message.id for message in answer.messages} & self.known.gone
         assert not found, f"{found} were removed and can be read"
 
     def _list(self, name: str, box: str) -> dict[int, str | None]:
-        listing = self.server.result(self.server.mailroom.listing(self._account(name), box, 0, 1000))
+        account, mailroom = self._account(name), self.server.mailroom
+        listing = self.server.result(mailroom.listing(account, box, 0, 1000))
+        latest = self.server.result(mailroom.listing(account, box, 0, 1000, 0))
+        assert listing.messages == latest.messages[::-1], f"{listing} and {latest}"
         return {entry.id: entry.subject for entry in listing.messages}
+
+    def search(self, name: str, word: str) -> None:
+        """Whoever searches for a word finds each message of theirs with that word, and no other."""
+        account = self._account(name)
+        rows = self.server.sql(
+            "SELECT id FROM ledger WHERE state < 2 AND (sender = ?1 OR recipient = ?1) AND body LIKE ?2"
+            " ORDER BY id DESC",
+            account.id,
+            f"%{word}%",
+        )
+        found = self.server.result(self.server.mailroom.search(account, Search(query=word, limit=100)))
+        ids = [entry.id for entry in found.messages]
+        assert (ids, found.more, found.incomplete) == ([id for (id,) in rows], False, False), (
+            f"{found}, {rows}"
+        )
+
+    def index(self) -> None:
+        """Messages enter the index by and by, without anybody who searches."""
+        while (left := self.server.result(self.server.store.extend(True))).last < left.newest:
+            pass
+
+    def renew(self) -> None:
+        """What has left the index is overwritten in it."""
+        while self.server.result(self.server.store.renew(self.server.now() + 1)) is not None:
+            pass

@@ -1,4 +1,4 @@
-"""C{python -m tests.fuzz json|der|text|session --inputs N --seed S}: say what was found, and count."""
+"""C{python -m tests.fuzz json|der|text|session|web --inputs N --seed S}: say what was found, and count."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from tests.fuzz.targets import (
     check_memory,
     check_time,
 )
+from tests.fuzz.web import WebTarget
 
 CORPUS = Path(__file__).parent / "corpus"
 #: One input in so many has its memory measured, and each that is long.
@@ -35,6 +36,7 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "der": lambda directory: DecoderTarget("der"),
     "text": lambda directory: TextTarget(),
     "session": SessionTarget,
+    "web": WebTarget,
 }
 
 

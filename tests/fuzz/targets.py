@@ -328,12 +328,7 @@ class SessionTarget:
         """See L{Target.run}."""
         if not wire:
             return 0
-        self._inputs += 1
-        if self._inputs % INPUTS_EACH == 0:
-            # What was accepted piles up; the files of a server that has been up for long are not the matter.
-            self._network.close()
-            rmtree(self._network.data)
-            self._network = self._start()
+        self._count()
         random = Random(len(wire) * 256 + wire[-1])
         network = self._network
         door = _door(wire)
@@ -352,12 +347,23 @@ class SessionTarget:
         network.clock.advance(random.choice((0, 0, 0, 1, 100)))
         connection.lose()
         network.clock.advance(0)
-        if self._faults:
-            faults, self._faults = self._faults, []
-            raise Fault("\n".join(faults))
+        self._complain()
         if network.doors[door].connections:
             raise Fault("a connection that was lost is still known")
         return 1 + STEPS * (_frames(door, wire) + heard // HEARD_BYTES)
+
+    def _count(self) -> None:
+        self._inputs += 1
+        if self._inputs % INPUTS_EACH == 0:
+            # What was accepted piles up; the files of a server that has been up for long are not the matter.
+            self._network.close()
+            rmtree(self._network.data)
+            self._network = self._start()
+
+    def _complain(self) -> None:
+        if self._faults:
+            faults, self._faults = self._faults, []
+            raise Fault("\n".join(faults))
 
     def close(self) -> None:
         """See L{Target.close}."""

@@ -10,7 +10,7 @@ from chat.wire import Codec
 from tests.network import Talker
 from tests.simulation.claims import Send
 from tests.simulation.conversation import Conversation
-from tests.simulation.mail import Said
+from tests.simulation.mail import NUMBER, Said
 from tests.simulation.net import Link
 from tests.simulation.plan import weighted
 
@@ -129,12 +129,28 @@ class Actor:
 
 
 class Program(Actor):
-    """A program that speaks JSON or DER."""
+    """A program that speaks JSON or DER.
+
+    @cvar codec: which of them; C{None}: as the door is called.
+    """
+
+    codec: Optional[str] = None
 
     def __init__(self, world: World, link: Link, name: str, door: str) -> None:
         super().__init__(world, link, name, door)
-        self._coder = Coder(Codec(door))
-        self._door = door
+        self._coder = Coder(Codec(self.codec or door))
+
+    def put(self, wire: bytes) -> None:
+        """Put these frames on the wire."""
+        self.link.write(wire)
+
+    def garbage(self, random: Random) -> bytes:
+        """Bytes that are no frame of this door."""
+        return random.choice(GARBAGE[self._coder.codec.value])
+
+    def say_no_more(self) -> None:
+        """Tell the server so, and listen."""
+        self.link.half_close()
 
     def arrived(self, data: bytes) -> None:
         """See L{tests.simulation.net.ClientSide.arrived}."""
@@ -153,7 +169,7 @@ class Program(Actor):
             # Said before the welcome, it may be more than may be said then.
             self.conversation.garbage |= len(encoded) > 4096 and self.conversation.at_login
             wire += encoded
-        self.link.write(wire)
+        self.put(wire)
 
     def log_in(self, random: Random) -> list[Said]:
         """Name and password, as a program that knows both says them."""
@@ -180,6 +196,12 @@ class Program(Actor):
         elif talk.prompt:
             self.say(self.proof(random))
 
+    def _search(self, random: Random) -> Said:
+        """For everything, or for the number that a message begins with."""
+        found = [found for body in self.world.model.sends if (found := NUMBER.match(body))]
+        query = random.choice(found)[1] if found and random.random() < 0.7 else "since:1970-01-02"
+        return {"keyword": "search", "query": query, "limit": random.choice([3, 100])}
+
     def _deed(self, random: Random, deed: str) -> None:
         link, talk, world = self.link, self.conversation, self.world
         if deed == "send":
@@ -196,6 +218,8 @@ class Program(Actor):
             if random.random() < 0.5:
                 ask |= {"after": random.randint(0, 9), "limit": random.randint(1, 9)}
             self.say(ask)
+        elif deed == "search":
+            self.say(self._search(random))
         elif deed == "read":
             self.say({"keyword": "read", "ids": self.own_ids(random)})
         elif deed in ("ping", "quit", "token"):
@@ -215,17 +239,17 @@ class Program(Actor):
         elif deed == "half-close":
             world.log(f"#{link.number} will say no more")
             talk.half_closed = True
-            link.half_close()
+            self.say_no_more()
         elif deed == "nonsense":
             # A login frame is none where a login may be awaited by then.
             frame = NONSENSE[0] if talk.at_login else random.choice(NONSENSE)
             talk.says("nonsense", frame["data"])
-            link.write(self._coder.encoded(frame["type"], **frame["data"]))
+            self.put(self._coder.encoded(frame["type"], **frame["data"]))
         elif deed == "garbage":
             world.log(f"#{link.number} > garbage")
             talk.garbage = True
             talk.says("garbage", {})
-            link.write(random.choice(GARBAGE[self._door]))
+            link.write(self.garbage(random))
             # What follows is not looked at.
             talk.half_closed = True
 

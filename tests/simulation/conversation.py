@@ -12,6 +12,7 @@ from tests.simulation.model import Model
 ANSWERS = {
     "delete": "deleted",
     "list": "listing",
+    "search": "found",
     "read": "messages",
     "ping": "pong",
     "quit": "bye",

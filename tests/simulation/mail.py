@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,6 +15,9 @@ from tests.simulation.net import Link
 from tests.simulation.tokens import Revocation
 
 Said = dict[str, Any]
+
+#: How each body begins: with a number of its own.
+NUMBER = re.compile(r"<([0-9]+)> ")
 
 
 @dataclass
@@ -161,6 +165,35 @@ class Mail:
                 ]
                 self._need(not all(there), f"message {row.id} is not in the listing of {asked.frame['box']}")
 
+    def _found(self, asked: Asked, frame: Said) -> None:
+        if self.account is None:
+            return
+        query, limit = asked.frame["query"], asked.frame["limit"]
+        everything = ":" in query
+        ids = [each["id"] for each in frame["messages"]]
+        self._need(ids == sorted(set(ids), reverse=True) and len(ids) <= limit, f"{query} found {ids}")
+        for id in ids:
+            row = self.model.books.rows.get(id)
+            if row is None:
+                raise Violation(f"{query} found {id}, which is not there")
+            self._need(any(self._findable(row, asked)), f"{query} found {id}, which is somebody else's")
+            self._need(everything or _number(row.body) == query, f"{query} found {row}")
+        if frame.get("incomplete"):
+            return
+        last = ids[-1] if frame["more"] else 0
+        for row in self.model.books.rows.values():
+            if row.id in ids or row.id < last or row.history[0][0] >= asked.step:
+                continue
+            if everything or _number(row.body) == query:
+                self._need(not all(self._findable(row, asked)), f"{query} did not find {row}, but {ids}")
+
+    def _findable(self, row: Any, asked: Asked) -> list[bool]:
+        """Whether the client could find a message, at each moment since it has asked."""
+        assert self.account is not None
+        me = self.account.id
+        was = during(row.history, asked.step)
+        return [each.owned_by(me) or (row.sender == me and each.state < 2) for each in was]
+
     def _messages(self, asked: Asked, frame: Said) -> None:
         ids = [each["id"] for each in frame["messages"]]
         wanted = list(dict.fromkeys(asked.frame["ids"]))
@@ -244,6 +277,11 @@ class Mail:
     def _need(self, condition: bool, words: str) -> None:
         if not condition:
             raise Violation(f"{self.name or 'somebody'} at the {self.door} door: {words}")
+
+
+def _number(body: str | None) -> str:
+    found = NUMBER.match(body or "")
+    return "" if found is None else found[1]
 
 
 def too_large(send: Send) -> bool:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Callable, Optional, Protocol
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -94,8 +94,7 @@ class Link:
         self.on_write: Callable[[bytes], None] = lambda data: None
         self.on_leave: Callable[[], None] = lambda: None
         self.server: Optional[Transport] = Transport(self, clock)
-        if plain:
-            directlyProvides(self.server, ITCPTransport)
+        directlyProvides(self.server, IPushProducer, *([ITCPTransport] if plain else []))
         self.plain = plain
 
     # --- the client's end ---
@@ -190,7 +189,7 @@ class Link:
         elif what == "up end":
             assert server is not None
             self.up.end_told = True
-            if self.plain:
+            if self.plain and IHalfCloseableProtocol.providedBy(server.protocol):
                 server.protocol.readConnectionLost()
             else:
                 server.lose(ConnectionDone())
@@ -221,6 +220,11 @@ class Transport:
         self._clock = clock
         self._producer: Any = None
         self._paused = False
+
+    @property
+    def disconnecting(self) -> bool:
+        """Whether it was told to close."""
+        return self.closing
 
     def write(self, data: bytes) -> None:
         """See C{ITransport.write}."""

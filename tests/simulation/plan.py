@@ -12,7 +12,12 @@ T = TypeVar("T")
 
 NAMES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi")
 #: Ways to be connected: a program in JSON or DER, a person with telnet or nc, the client library.
+#: In some worlds there is L{WEB}, too.
 KINDS = ("json", "der", "telnet", "nc", "library")
+#: A page in a browser, by the WebSocket.
+WEB = "web"
+#: A program that asks over HTTP, at the same door.
+HTTP = "http"
 
 
 class Plan:
@@ -93,6 +98,21 @@ class Plan:
         self.token_life = random.choice([30 * 24 * HOUR, HOUR, MINUTE, 20 * SECOND])
         self.deeds |= {"token": random.choice([1, 4]), "logout": random.choice([0.3, 2.5])}
         self.deeds["change-password"] = random.choice([0.3, 1.5])
+
+    def browse(self, random: Random) -> None:
+        """Let this be a world in which some have the page in place of a program."""
+        for name, kinds in self.kinds.items():
+            self.kinds[name] = [WEB if each == "json" or random.random() < 0.2 else each for each in kinds]
+
+    def search(self, random: Random) -> None:
+        """Let this be a world in which people search."""
+        self.deeds["search"] = random.choice([1.5, 5])
+
+    def ask(self, random: Random) -> None:
+        """Let this be a world in which some ask over HTTP, beside whatever else they do."""
+        for name, kinds in self.kinds.items():
+            if random.random() < 0.8:
+                self.kinds[name] = [*kinds, HTTP, HTTP]
 
     def keeping(self) -> Keeping:
         """What the operator has decided when the server starts: mostly what it was before."""

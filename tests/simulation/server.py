@@ -13,16 +13,20 @@ from chat.accounts import Accounts, Registration
 from chat.directory import Directory
 from chat.mailroom import Mailroom
 from chat.ports import Peer
-from chat.protocol import ChatFactory, ChatProtocol
+from chat.protocol import ChatFactory
 from chat.session import Session
 from chat.store import Store
 from chat.store.retention import Retention
+from chat.web.api import Api
+from chat.web.site import ChatSite, Room
+from chat.web.socket import Socket
 from chat.wire import Codec
 from chat.wire.text import TextTranslator
 from chat.wire.translator import FrameTranslator
 from tests.network import open_data
 from tests.simulation.keeping import Keeping
 from tests.simulation.net import Link
+from tests.simulation.plan import WEB
 from tests.simulation.storage import Crash, Disk, FaultyPool, Hashing
 
 #: How long the name of a deleted account stays reserved here, in milliseconds.
@@ -43,13 +47,13 @@ class _AtOnce:
         function(*arguments)
 
 
-class _Ordered(dict[ChatProtocol, None]):
+class _Ordered(dict[Any, None]):
     """The connections of a door in the order in which they came: a set has another one in each process."""
 
-    def add(self, connection: ChatProtocol) -> None:
+    def add(self, connection: Any) -> None:
         self[connection] = None
 
-    def discard(self, connection: ChatProtocol) -> None:
+    def discard(self, connection: Any) -> None:
         self.pop(connection, None)
 
 
@@ -101,15 +105,25 @@ class Server:
             "json": self._door(lambda: FrameTranslator(Codec.JSON)),
             "der": self._door(lambda: FrameTranslator(Codec.DER)),
             "text": self._door(TextTranslator),
+            "sockets": self._door(lambda: FrameTranslator(Codec.JSON)),
         }
+        root = Room()
+        root.putChild(b"socket", Socket(self.doors["sockets"]))
+        self._api = Api(clock, self._converse)
+        for word, endpoint in self._api.resources.items():
+            root.putChild(word, endpoint)
+        self.web = ChatSite(clock, root)
+        self.web.channels = _Ordered()  # type: ignore[assignment]
         self._retention = Retention(
             self.store, clock, self._now, mailroom.returned, expire=keeping.expire, fold=keeping.fold
         )
         self._retention.start()
+        self.store.indexing.wake()
 
     def connect(self, link: Link) -> None:
         """A client has connected."""
-        protocol = self.doors[link.door].buildProtocol(None)
+        door = self.web if link.door == WEB else self.doors[link.door]
+        protocol = door.buildProtocol(None)
         assert link.server is not None
         link.server.protocol = protocol
         self.links.append(link)
@@ -136,6 +150,7 @@ class Server:
         outcome: list[object] = []
         try:
             store = self._store(pool, _AtOnce(self.clock), lambda account: False)
+            store.indexing.stop()
             directory = Directory()
             mailroom = Mailroom(store, directory, self._now)
             accounts = Accounts(store, store.passwords, mailroom, directory, Registration.CLOSED)
@@ -180,7 +195,8 @@ class Server:
         return int(self.clock.seconds() * 1000)
 
     async def _stop(self) -> None:
-        closed = DeferredList([door.shut_down() for door in self.doors.values()])
+        self._api.shut_down()
+        closed = DeferredList([self.web.shut_down(), *(door.shut_down() for door in self.doors.values())])
         grace = self.clock.callLater(GRACE, self._abort)
         await closed
         if grace.active():
@@ -196,6 +212,7 @@ class Server:
     def _abort(self) -> None:
         for door in self.doors.values():
             door.abort()
+        self.web.abort()
 
     def _not_stopped(self, failure: Failure) -> None:
         failure.raiseException()

@@ -11,19 +11,22 @@ from twisted.internet.task import Clock
 from tests.network import START
 from tests.simulation import storage
 from tests.simulation.actors import Actor, Program, brief
+from tests.simulation.asking import Asker
 from tests.simulation.books import Books, Violation
+from tests.simulation.browsing import Page
 from tests.simulation.library import LibraryUser
 from tests.simulation.mail import Said
 from tests.simulation.model import Model
 from tests.simulation.net import Link
-from tests.simulation.plan import Plan, weighted
+from tests.simulation.plan import HTTP, WEB, Plan, weighted
 from tests.simulation.server import NotStarted, Server
 from tests.simulation.texting import Person
 
 #: Which worlds the seeds make.  A seed that is kept says its edition, as a later one may draw more:
-#: in half of the worlds of edition 2 an operator sets limits, in half of those of edition 3 tokens are used;
-#: the others are the same as in the edition before.
-EDITION = 3
+#: in half of the worlds of edition 2 an operator sets limits, in half of those of edition 3 tokens are
+#: used, in half of those of edition 4 some come by the WebSocket, in half of those of edition 5 some ask
+#: over HTTP, in half of those of edition 6 some search; the others are the same as in the edition before.
+EDITION = 6
 #: More steps than this without coming to rest are a fault.
 RESTLESS = 100_000
 
@@ -48,6 +51,18 @@ class World:
             more = Random(f"edition 3, seed {seed}")
             if more.random() < 0.5:
                 self.plan.carry_tokens(more)
+        if edition > 3:
+            more = Random(f"edition 4, seed {seed}")
+            if more.random() < 0.5:
+                self.plan.browse(more)
+        if edition > 4:
+            more = Random(f"edition 5, seed {seed}")
+            if more.random() < 0.5:
+                self.plan.ask(more)
+        if edition > 5:
+            more = Random(f"edition 6, seed {seed}")
+            if more.random() < 0.5:
+                self.plan.search(more)
         self._write = log
         self.found: Optional[BaseException] = None
         self.healing = False
@@ -220,11 +235,18 @@ class World:
 
     def connect(self, name: str, kind: str) -> Actor:
         """A new connection of somebody."""
-        door = "text" if kind in ("telnet", "nc") else kind
+        door = {"telnet": "text", "nc": "text", HTTP: WEB}.get(kind, kind)
         link = self.new_link(door)
         self.log(f"#{link.number} is {name}'s, {kind}")
         actor: Actor
-        actor = Person(self, link, name, kind) if door == "text" else Program(self, link, name, door)
+        if door == "text":
+            actor = Person(self, link, name, kind)
+        elif kind == HTTP:
+            actor = Asker(self, link, name)
+        elif door == WEB:
+            actor = Page(self, link, name)
+        else:
+            actor = Program(self, link, name, door)
         self.actors.append(actor)
         assert self.server is not None
         self.server.connect(link)

@@ -28,6 +28,8 @@ class Crowd:
     """Counts the connections of all doors.
 
     @ivar refused: how many came in vain.
+    @ivar inside: how many are connected.
+    @ivar weight: how many bytes lie here that clients do not read or complete, but for what is little.
     """
 
     def __init__(self, most: int = 0, each: int = 0, heaviest: int = HEAVIEST) -> None:
@@ -40,11 +42,11 @@ class Crowd:
         """
         self._most = most
         self._each = each
-        self._inside = 0
+        self.inside = 0
         self._told = 0
         self._networks: dict[str, int] = {}
         self._heaviest = heaviest
-        self._weight = 0
+        self.weight = 0
         self._cuts: dict[Place, Callable[[], object]] = {}
         self.refused = 0
 
@@ -52,7 +54,7 @@ class Crowd:
         """A connection from there."""
         refusal = self._refusal(origin.network)
         if refusal is None:
-            self._inside += 1
+            self.inside += 1
             if origin.network is not None:
                 self._networks[origin.network] = self._networks.get(origin.network, 0) + 1
             return Place(self, origin, None)
@@ -63,20 +65,20 @@ class Crowd:
         return Place(self, origin, refusal, unheard=self._told > TOLD_AT_ONCE)
 
     def _refusal(self, network: str | None) -> FatalError | None:
-        if self._most and self._inside >= self._most:
+        if self._most and self.inside >= self._most:
             return _too_many(f"The server has {self._most} connections, as many as it takes.")
         if self._each and network is not None and self._networks.get(network, 0) >= self._each:
             return _too_many(f"Your network has {self._each} connections to this server, as many as it may.")
         return None
 
     def _weigh(self, place: Place, weight: int, cut: Callable[[], object]) -> None:
-        self._weight += weight - place.weight
+        self.weight += weight - place.weight
         place.weight = weight
         if weight:
             self._cuts[place] = cut
         else:
             self._cuts.pop(place, None)
-        while self._weight > self._heaviest:
+        while self.weight > self._heaviest:
             worst = max(self._cuts, key=lambda each: each.weight)
             tell(Event.CUT, worst.origin, size=worst.weight)
             cut = self._cuts[worst]
@@ -88,7 +90,7 @@ class Crowd:
         if place.refusal is not None:
             self._told -= 1
             return
-        self._inside -= 1
+        self.inside -= 1
         network = place.origin.network
         if network is not None:
             self._networks[network] -= 1

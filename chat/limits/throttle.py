@@ -12,8 +12,13 @@ concern the first attempt at a place either, so that who comes from a new one is
 whatever others do elsewhere.  Nor does anything here stop a right token or a right
 recovery code, which nobody can guess, so no stranger locks an owner out.
 
-Names are counted whether they have an account or not.  Everything is in memory, with a
-bound: what gives way first is what would let a guesser try the least.
+Names are counted whether they have an account or not.  Where it is a secret which have one,
+a guess is counted and answered alike for those that are known at a place and those that are
+not: while the wider counts make others wait, a known account's right password is taken all
+the same, but a wrong one gets the answer that the others get, and theirs is the same work.
+
+Everything is in memory, with a bound: what gives way first is what would let a guesser try
+the least.
 
 Beside that, whoever may sign up is answered whether a name is free, and makes accounts, as
 often as a person would; that, too, is counted by the place.
@@ -21,7 +26,7 @@ often as a person would; that, too, is counted by the place.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from heapq import nsmallest
 from math import ceil
@@ -76,12 +81,13 @@ class _Count:
     @ivar last: when that was.
     """
 
-    __slots__ = ("_rule", "last", "number")
+    __slots__ = ("_before", "_rule", "last", "number")
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self.number = 0.0
         self.last = 0.0
+        self._before = 0.0
 
     def at(self, now: float) -> float:
         """How many failures are not forgotten now."""
@@ -90,11 +96,16 @@ class _Count:
     def add(self, now: float) -> None:
         """One more."""
         self.number = min(self.at(now) + 1, self._rule.free + _WORST)
-        self.last = now
+        self._before, self.last = self.last, now
 
     def take_back(self) -> None:
         """It was none."""
         self.number = max(0.0, self.number - 1)
+
+    def undo(self) -> None:
+        """It was none, and nobody is to see that there was anything."""
+        self.take_back()
+        self.last = self._before
 
     @property
     def free_again(self) -> float:
@@ -115,42 +126,50 @@ class Throttle:
         self._clock = clock
         self._counts: dict[tuple[str, str], _Count] = {}
         self._known: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
+        self._homes: Counter[str] = Counter()  # of how many accounts each place is known
         # When each place may make so many accounts at once again.
         self._sign_ups: dict[str, float] = {}
 
     @contextmanager
-    def attempt(self, name: str, network: str | None) -> Iterator[None]:
+    def attempt(self, name: str, network: str | None, *, alike: bool = False) -> Iterator[bool]:
         """Around the check of what can be guessed: before it, for it may cost much.
 
         The attempt counts as failed from its beginning, so that many at once are no way round.
+        What it gives tells whether the check is in earnest; if not, it is done for the sake of the work,
+        and ends in a refusal whatever was shown.
 
         @param name: the prepared name, whether there is such an account or not.
         @param network: see L{chat.origin.Origin.network}; or L{INSIDE}.
+        @param alike: whether the answer must not tell if the account is known there.
         @raise Refusal: C{slow-down}, with the seconds to wait.
         """
         if self._clock is None:
-            yield
+            yield True
             return
-        counts = self._count(name, network)
+        known = self._is_known(name, network)
+        counts, wait = self._count(name, network, known=known, alike=alike)
         try:
-            yield
+            yield known or wait == 0
         except BaseException as error:
             if not (isinstance(error, Refusal) and error.code in WRONG):
                 for each in counts:
-                    each.take_back()
+                    each.undo()
+            elif wait and alike:
+                raise _slow_down(wait) from error
             raise
         for each in counts:
-            each.take_back()
+            each.undo()
         self._counts.pop((name, network or _HERE), None)
         self.entered(name, network)
 
-    def failed(self, name: str, network: str | None) -> None:
+    def failed(self, name: str, network: str | None, *, alike: bool = False) -> None:
         """Something that nobody can guess was wrong: a token, a recovery code, an invitation (of no name).
 
         @raise Refusal: C{slow-down}, there were too many.
         """
         if self._clock is not None:
-            self._count(name, network)
+            known = not alike and self._is_known(name, network)
+            self._count(name, network, known=known)
 
     def naming(self, network: str | None) -> Callable[[], None]:
         """An invited stranger asks whether a name is free. To be called if it is.
@@ -159,7 +178,7 @@ class Throttle:
 
         @raise Refusal: C{slow-down}, whatever the name is.
         """
-        counts = [] if self._clock is None else self._count("", network)
+        counts = [] if self._clock is None else self._count("", network)[0]
 
         def is_free() -> None:
             for each in counts:
@@ -194,15 +213,37 @@ class Throttle:
             return
         places = self._known.setdefault(name, OrderedDict())
         self._known.move_to_end(name)
-        places[network] = None
+        if network not in places:
+            places[network] = None
+            self._homes[network] += 1
         places.move_to_end(network)
         if len(places) > PLACES:
-            places.popitem(last=False)
+            self._no_home(places.popitem(last=False)[0])
         if len(self._known) > MOST:
-            self._known.popitem(last=False)
+            for place in self._known.popitem(last=False)[1]:
+                self._no_home(place)
 
-    def _count(self, name: str, network: str | None) -> list[_Count]:
-        """Count an attempt as failed."""
+    def is_home(self, network: str | None) -> bool:
+        """Whether somebody was let in from there, by any name, and it is not long ago."""
+        return network in self._homes
+
+    def _no_home(self, network: str) -> None:
+        self._homes[network] -= 1
+        if not self._homes[network]:
+            del self._homes[network]
+
+    def _is_known(self, name: str, network: str | None) -> bool:
+        """Whether this account was entered from there before; who has no address is nobody's neighbour."""
+        return network is None or network == INSIDE or network in self._known.get(name, ())
+
+    def _count(
+        self, name: str, network: str | None, *, known: bool = False, alike: bool = False
+    ) -> tuple[list[_Count], int]:
+        """Count an attempt as failed; the counts that it is in, and how long others would have to wait.
+
+        @param known: only the count of the account at this place is to keep it waiting.
+        @param alike: it does not, either, where the same is done in vain for those that are not known.
+        """
         assert self._clock is not None
         now = self._clock()
         rules = self._rules(name, network)
@@ -210,23 +251,27 @@ class Throttle:
         if account is not None and account.free_again > now and not self._failed_near(rules, now):
             # It neither waits for what was tried elsewhere, nor makes that wait longer.
             rules.pop((name, ""), None)
-        counts = [self._counts[key] for key in rules if key in self._counts]
-        wait = max((each.free_again - now for each in counts), default=0.0)
-        if wait > 0:
-            raise _slow_down(ceil(wait))
+        waits = {key: self._counts[key].free_again - now for key in rules if key in self._counts}
+        wait = max(0, ceil(max(waits.values(), default=0.0)))
+        if wait:
+            pair = (name, network or _HERE)
+            own = max(0, ceil(waits.get(pair, 0.0)))
+            if own or not (known or alike):
+                raise _slow_down(own if known and not alike else wait)
+            rules = {pair: PAIR}
         if len(self._counts) + len(rules) > MOST:
             self._make_room(now)
         counts = [self._counts.setdefault(key, _Count(rule)) for key, rule in rules.items()]
         for each in counts:
             each.add(now)
-        return counts
+        return counts, wait
 
     def _rules(self, name: str, network: str | None) -> dict[tuple[str, str], Rule]:
         """What an attempt is counted for."""
         if not name:
             return {("", network or _HERE): PLACE}
         pair = {(name, network or _HERE): PAIR}
-        if network is None or network == INSIDE or network in self._known.get(name, ()):
+        if network is None or network == INSIDE:
             return pair
         return {(name, neighbourhood(network)): NEAR, **pair, (name, ""): ACCOUNT, ("", network): PLACE}
 

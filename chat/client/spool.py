@@ -1,0 +1,191 @@
+"""What a person has written, on disk until the server has accepted it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from secrets import token_hex
+
+from filelock import FileLock, Timeout
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from chat.client import places
+from chat.client.state import State, StateError
+from chat.errors import BadFrame, FatalError
+from chat.messages import Message
+from chat.wire import Codec, deserialize, serialize
+
+#: What was accepted is forgotten so much later at most, or together with the next change. Were the
+#: program killed before, it would be sent again under the same ref, which the server knows.
+_FORGET_SECONDS = 1.0
+
+#: Who keeps the same thing twice, with a ref of his own, keeps it once.
+_INSERT = "INSERT OR IGNORE INTO outbox (ref, owner, server, account, frame) VALUES (?, ?, ?, ?, ?)"
+
+_DELETE = "DELETE FROM outbox WHERE server = ? AND account = ? AND ref = ?"
+
+
+class Spool:
+    """The outbox of one account at one server.
+
+    Each running client sends what it has kept itself, and when it begins, what was kept by
+    clients that do not run any more; so two that run at the same time do not send each
+    other's.  A client is known to run because it holds a lock, which ends with it however
+    it ends.  What is kept in one turn of the reactor goes to disk together.
+    """
+
+    def __init__(self, clock: IReactorTime, state: State, server: str, account: str) -> None:
+        self._clock = clock
+        self._state = state
+        self._server = server
+        self._account = account
+        self._owner = token_hex(8)
+        self._lock: FileLock | None = None
+        self._kept: list[tuple[str, bytes, Deferred[None]]] = []
+        self._done: list[str] = []
+        self._flush: IDelayedCall | None = None
+
+    def keep(self, ref: str, message: Message) -> Deferred[None]:
+        """Keep a message, which has this C{ref} of its own.
+
+        @return: fires when it is on disk; fails with L{StateError} when it cannot be.
+        @raise ValueError: the text cannot be written in UTF-8.
+        """
+        written: Deferred[None] = Deferred()
+        self._kept.append((ref, serialize(message, Codec.JSON), written))
+        self._flush_in(0.0)
+        return written
+
+    def forget(self, ref: str) -> None:
+        """A message need not be sent any more."""
+        self._done.append(ref)
+        self._flush_in(_FORGET_SECONDS)
+
+    def left_behind(self) -> list[Message]:
+        """Take over what clients have left that do not run any more, in the order in which it was written.
+
+        @raise StateError: it cannot be read.
+        """
+        for path in self._state.folder.glob("client-*.lock"):
+            self._take_over(path.stem.removeprefix("client-"))
+        query = "SELECT DISTINCT owner FROM outbox WHERE server = ? AND account = ?"
+        for (owner,) in self._state.rows(query, self._server, self._account):
+            self._take_over(owner)
+        query = "SELECT frame FROM outbox WHERE owner = ? ORDER BY number"
+        return [_message(frame) for (frame,) in self._state.rows(query, self._owner)]
+
+    def clear(self) -> None:
+        """The account is gone: nothing of it can be sent any more.
+
+        @raise StateError: it cannot be written.
+        """
+        with self._state.change() as connection:
+            connection.execute(
+                "DELETE FROM outbox WHERE server = ? AND account = ?", (self._server, self._account)
+            )
+
+    def close(self) -> None:
+        """Write what is to be written, and leave the rest to the next client."""
+        self._write()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+            with suppress(OSError):
+                self._lock_path(self._owner).unlink()
+
+    def _take_over(self, owner: str) -> None:
+        """Make our own what this client has kept for our account, if it does not run any more."""
+        if owner == self._owner or not self._runs_no_more(owner):
+            return
+        with self._state.change() as connection:
+            connection.execute(
+                "UPDATE outbox SET owner = ? WHERE owner = ? AND server = ? AND account = ?",
+                (self._hold(), owner, self._server, self._account),
+            )
+
+    def _hold(self) -> str:
+        """Our name, in which we may keep something from now on."""
+        if self._lock is None:
+            places.private(self._state.folder)
+            lock = FileLock(self._lock_path(self._owner), timeout=0, mode=0o600)
+            lock.acquire()
+            self._lock = lock
+        return self._owner
+
+    def _runs_no_more(self, owner: str) -> bool:
+        path = self._lock_path(owner)
+        try:
+            with FileLock(path, timeout=0, mode=0o600):
+                pass
+        except Timeout:
+            return False
+        except (OSError, NotImplementedError) as error:  # the latter: no locks on this file system
+            raise StateError(f"{path} cannot be used: {error}") from None
+        with suppress(OSError):
+            path.unlink()
+        return True
+
+    def _lock_path(self, owner: str) -> Path:
+        return self._state.folder / f"client-{owner}.lock"
+
+    def _flush_in(self, seconds: float) -> None:
+        at = self._clock.seconds() + seconds
+        if self._flush is None:
+            self._flush = self._clock.callLater(seconds, self._write)
+        elif self._flush.getTime() > at:
+            self._flush.reset(seconds)
+
+    def _write(self) -> None:
+        """Make what was kept and forgotten last."""
+        if self._flush is not None and self._flush.active():
+            self._flush.cancel()
+        self._flush = None
+        kept, self._kept = self._kept, []
+        done, self._done = self._done, []
+        if not kept and not done:
+            return
+        try:
+            with self._state.change() as connection:
+                place = (self._hold(), self._server, self._account)
+                connection.executemany(_INSERT, [(ref, *place, frame) for ref, frame, _ in kept])
+                connection.executemany(_DELETE, [(self._server, self._account, ref) for ref in done])
+        except StateError as error:
+            for _, _, written in kept:
+                written.errback(error)
+        else:
+            for _, _, written in kept:
+                written.callback(None)
+
+
+def waiting(state: State) -> Iterator[tuple[int, str, str, Message]]:
+    """Everything in the outbox of a profile: number, server, account, message; in the order it was written.
+
+    @raise StateError: it cannot be read.
+    """
+    query = "SELECT number, server, account, frame FROM outbox ORDER BY number"
+    for number, server, account, frame in state.rows(query):
+        yield number, server, account, _message(frame)
+
+
+def drop(state: State, number: int) -> bool:
+    """Throw a message away; whether it was there.
+
+    @raise StateError: it cannot be written.
+    """
+    with state.change() as connection:
+        return connection.execute("DELETE FROM outbox WHERE number = ?", (number,)).rowcount > 0
+
+
+def _message(frame: bytes) -> Message:
+    """The message that is kept.
+
+    @raise StateError: it is none, because another program has written it, for example.
+    """
+    try:
+        message = deserialize(frame, Codec.JSON)
+    except (BadFrame, FatalError) as error:
+        raise StateError(f"there is something in the outbox that is no message: {error}") from None
+    assert isinstance(message, Message)
+    return message

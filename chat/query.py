@@ -1,0 +1,206 @@
+"""What somebody searches for: the words of a query, and where in a text they are.
+
+The query is the same at every door: words, all of which must occur; C{"a phrase"};
+C{wor*}; C{from:NAME}, C{to:NAME}, C{with:NAME}; C{subject:WORD};
+C{since:2026-11-01}, C{until:2026-11-22}; and C{-word} for what must not occur.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from typing import Optional
+from unicodedata import category, normalize
+
+from msgspec import Struct
+
+from chat.errors import Code, Refusal
+from chat.messages import QUERY_BYTES
+
+#: The most conditions that one query has.
+MOST_TERMS = 16
+#: So many characters of a body are in an excerpt, and so many of them before what was found.
+EXCERPT = 120
+BEFORE = 40
+#: Before the asterisk of a prefix there must be so many letters or digits.
+SHORTEST_PREFIX = 2
+
+#: Where words are written without spaces between them, each character is one.
+WORD_EACH = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_ACCENTS = "[\u0300-\u036f\u3099\u309a]*"
+
+_HINT = 'For example: invoice from:alice since:2026-11-01 "as we said" -draft'
+
+
+class Role(str, Enum):
+    """How somebody may have to do with a message."""
+
+    FROM = "from"
+    TO = "to"
+    WITH = "with"
+
+
+class Words(Struct, frozen=True):
+    """One word, or several in a row.
+
+    @ivar prefix: it is the beginning of a word.
+    @ivar subject: in the subject, and nowhere else.
+    @ivar negated: it must not occur.
+    """
+
+    text: str
+    prefix: bool = False
+    subject: bool = False
+    negated: bool = False
+
+
+class Person(Struct, frozen=True):
+    """The name of somebody the message is from, or to, or either."""
+
+    role: Role
+    name: str
+    negated: bool = False
+
+
+class Query(Struct, frozen=True):
+    """All of it must be true of a message.
+
+    @ivar since: accepted at this moment or later, in milliseconds since 1970-01-01 UTC.
+    @ivar until: accepted before this moment.
+    """
+
+    words: tuple[Words, ...] = ()
+    people: tuple[Person, ...] = ()
+    since: Optional[int] = None
+    until: Optional[int] = None
+
+
+#: A minus or not; a field or not; then something in quotation marks (one of which is written as two in it),
+#: or what is no space.
+_TERM = re.compile(
+    r'(-?)(?:(from|to|with|subject|since|until):)?(?:"((?:[^"]|"")*)("?)|(\S*))', re.IGNORECASE
+)
+_DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)\Z", re.ASCII)
+_ROLES = frozenset(role.value for role in Role)
+
+
+def about(role: Role, name: str) -> str:
+    """The query for messages that have to do with somebody, whatever the name is."""
+    plain = not name.startswith('"') and not any(map(str.isspace, name))
+    return f"{role.value}:{name}" if plain else '{}:"{}"'.format(role.value, name.replace('"', '""'))
+
+
+def parse(text: str) -> Query:
+    """What the query means.
+
+    @raise Refusal: C{too-large}; C{bad-query}, with a sentence that says what to write instead.
+    """
+    if len(text) > QUERY_BYTES or len(text.encode()) > QUERY_BYTES:
+        raise Refusal(Code.TOO_LARGE, f"A query has at most {QUERY_BYTES} bytes of UTF-8.")
+    words: list[Words] = []
+    people: list[Person] = []
+    times: dict[str, int] = {}
+    at = 0
+    count = 0
+    while True:
+        at += len(text[at:]) - len(text[at:].lstrip())
+        if at == len(text):
+            break
+        if count == MOST_TERMS:
+            raise _bad(f"A query has at most {MOST_TERMS} conditions.")
+        count += 1
+        match = _TERM.match(text, at)
+        assert match is not None  # it matches anything
+        at = match.end()
+        minus, field, quoted, end, bare = match.groups()
+        if quoted is not None and not end:
+            raise _bad("A quotation mark is not closed: each one needs another one at the end of the phrase.")
+        field = (field or "").lower()
+        value = bare if quoted is None else quoted.replace('""', '"').strip()
+        if field in _ROLES:
+            people.append(Person(Role(field), _name(field, value), bool(minus)))
+        elif field in ("since", "until"):
+            if minus:
+                raise _bad(f"{field}: cannot be negated; use since: for later messages, until: for earlier.")
+            times[field] = _moment(field, value)
+        else:
+            words.append(_words(value, quoted is None, field == "subject", bool(minus)))
+    if not (words or people or times):
+        raise _bad("There is nothing to search for: write a word or more.")
+    return Query(tuple(words), tuple(people), times.get("since"), times.get("until"))
+
+
+def _name(field: str, value: str) -> str:
+    if not value:
+        raise _bad(f"Write a name directly behind {field}: without a space between them.")
+    return value
+
+
+def _moment(field: str, value: str) -> int:
+    """The beginning of the day, for C{until} that of the next one."""
+    match = _DAY.match(value)
+    try:
+        if match is None:
+            raise ValueError
+        year, month, day = map(int, match.groups())
+        moment = datetime(year, month, day, tzinfo=timezone.utc) + timedelta(days=field == "until")
+    except (ValueError, OverflowError):
+        raise _bad(f"Behind {field}: stands a day, year first: {field}:2026-11-22.") from None
+    return int((moment - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds()) * 1000
+
+
+def _words(value: str, bare: bool, subject: bool, negated: bool) -> Words:
+    prefix = bare and value.endswith("*")
+    letters = sum(1 for character in value if _in_word(character))
+    if not letters:
+        raise _bad("Only words can be searched for: each condition needs a letter or a digit.")
+    if prefix and letters < SHORTEST_PREFIX:
+        raise _bad(f"Before * there must be at least {SHORTEST_PREFIX} letters or digits.")
+    return Words(value.rstrip("*") if prefix else value, prefix, subject, negated)
+
+
+def _in_word(character: str) -> bool:
+    """Whether words are made of it."""
+    return category(character)[0] in "LN"
+
+
+def _bad(reason: str) -> Refusal:
+    return Refusal(Code.BAD_QUERY, f"{reason} {_HINT}")
+
+
+def excerpt(body: str, wanted: Optional[re.Pattern[str]]) -> str:
+    """The body around the first of the words searched for, or its beginning: plain text on one line.
+
+    @param wanted: see L{wanted}.
+    """
+    apart = body if body.isascii() else normalize("NFD", body)
+    match = wanted and wanted.search(apart)
+    start = max(0, match.start() - BEFORE) if match else 0
+    if start:  # not in the middle of a word, if there is a better place near
+        space = apart.find(" ", start - 1, start + BEFORE // 2)
+        start = space + 1 if space >= 0 else start
+    rest = apart[start : start + EXCERPT]
+    text = " ".join(normalize("NFC", rest).split())
+    return f"{'... ' if start else ''}{text}{' ...' if start + EXCERPT < len(apart) else ''}"
+
+
+def wanted(query: Query) -> Optional[re.Pattern[str]]:
+    """A pattern for any of the words that are to occur, whatever their case and their accents."""
+    found = []
+    for each in query.words:
+        if each.subject or each.negated:
+            continue
+        apart = "".join(c if _in_word(c) else " " for c in normalize("NFD", each.text) if not _is_mark(c))
+        parts = ["".join(re.escape(c) + _ACCENTS for c in part) for part in apart.split()]
+        if not parts:
+            continue
+        if WORD_EACH.search(apart):
+            found.append(r"\W*".join(parts))
+        else:
+            found.append(r"(?<!\w)" + r"\W+".join(parts) + ("" if each.prefix else r"(?!\w)"))
+    return re.compile("|".join(found), re.IGNORECASE) if found else None
+
+
+def _is_mark(character: str) -> bool:
+    return category(character) == "Mn"

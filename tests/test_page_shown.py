@@ -1,0 +1,252 @@
+"""The web page in a real browser: what is shown of the mailbox, and to whom."""
+
+from __future__ import annotations
+
+from chat.wire.text_words import _UNSAFE
+from tests.browser import FAULTS, NARROW, axe
+from tests.page import DOORS, PageTestCase
+
+
+class MailboxTests(PageTestCase):
+    """What one has is found, taken back and removed."""
+
+    def test_fates(self) -> None:
+        """What waits is recalled, what came is deleted, and what came back is sent again."""
+        self.daemon.start(*DOORS)
+        bob = self.daemon.user("bob")
+        self.daemon.user("alice")
+        bob.send("alice", "To be deleted.")
+        alice = self.window("alice")
+        alice.open("bob")
+        alice.see(".message.theirs")
+        alice.page.hover(".message.theirs")
+        alice.page.click(".message.theirs [data-act=delete]")
+        alice.page.click("#ask-yes")
+        alice.page.wait_for_selector(".message.theirs", state="detached")
+        alice.say("A mistake.")
+        alice.see(".fate", "Waiting")
+        bob.expect("accepted", "message")
+        alice.page.hover(".message.mine")
+        alice.page.click(".message.mine [data-act=recall]")
+        alice.page.click("#ask-yes")
+        alice.see(".message.recalled .fate", "Recalled")
+        alice.write_to("nobody")
+        alice.say("Hello?")
+        alice.see(".message.back .why", "There is no account of that name")
+        alice.page.hover(".message.back")
+        alice.page.click(".message.back [data-act=again]")
+        self.assertEqual(alice.page.input_value("#body"), "Hello?")
+        self.assertEqual(self.mailbox(bob), [])
+        alice.page.click(".message.back [data-act=delete]")
+        alice.page.click("#ask-yes")
+        alice.see("#talk-empty", "No messages with nobody yet")
+        alice.page.reload()
+        alice.see("#talk-empty", "No messages with nobody yet")
+
+    def test_blocked(self) -> None:
+        """Who is blocked gets back what they write, until it is undone."""
+        self.daemon.start(*DOORS)
+        bob = self.daemon.user("bob")
+        self.daemon.user("alice")
+        bob.send("alice", "One.")
+        bob.expect("accepted")
+        alice = self.window("alice")
+        alice.open("bob")
+        alice.page.click("#talk-block")
+        alice.page.click("#ask-yes")
+        alice.see("#toast", "bob is blocked")
+        bob.send("alice", "Two.")
+        self.assertEqual(bob.expect("accepted", "message")[1]["returned"]["code"], "blocked")
+        alice.page.click("#self")
+        alice.page.click("#blocked button")
+        alice.page.wait_for_selector("#blocked-none", state="visible")
+
+    def test_search(self) -> None:
+        """What is found leads to its place in a long conversation; what cannot be read is explained."""
+        self.daemon.start(*DOORS)
+        bob = self.daemon.user("bob")
+        self.daemon.user("alice")
+        bob.send("alice", "The key lies under the flowerpot.", subject="Key")
+        for number in range(300):
+            bob.send("alice", f"And number {number}.")
+        bob.expect(*["accepted"] * 301)
+        alice = self.window("alice")
+        alice.see("#people .badge", "301")
+        alice.open("bob")
+        alice.see(".message .subject", "Key")  # the first unread one
+        alice.page.click("#to-newest")
+        alice.see(".message .body", "And number 299.")
+        alice.page.wait_for_selector("#people .badge", state="detached")
+        self.assertLess(alice.page.locator("#messages > li").count(), 60)
+        alice.page.reload()
+        alice.see(".message .body", "And number 299.")
+        alice.page.fill("#query", "flowerpot")
+        alice.see("#found .excerpt", "under the flowerpot")
+        alice.page.click("#found a")
+        alice.see(".message.goal .body", "The key lies under the flowerpot.")
+        alice.page.fill("#query", "from:")
+        alice.see("#search-wrong", "from:alice")
+        alice.page.press("#query", "Escape")
+        self.assertEqual(alice.page.input_value("#query"), "")
+
+    def test_limits(self) -> None:
+        """Too long is told before it is sent, and nothing is cut."""
+        self.daemon.start(*DOORS)
+        self.daemon.user("alice")
+        alice = self.window("alice")
+        alice.write_to("alice")
+        alice.page.fill("#body", "ä" * 32768 + "!")
+        alice.see("#composer-wrong", "1 bytes too long: at most 65,536")
+        alice.page.press("#body", "Enter")
+        alice.page.fill("#body", "ä" * 32768)
+        alice.see("#composer-wrong", "0 bytes are left")
+        alice.page.press("#body", "Enter")
+        alice.see(".fate", "Delivered")
+        alice.page.click("[data-act=unfold]")
+        self.assertEqual(len(alice.bubbles()[0]), 32768)
+
+
+class ShownTests(PageTestCase):
+    """What others write is text, and the page is for everybody."""
+
+    def test_strangeText(self) -> None:
+        """Markup is shown as it is written, and what cannot be seen is spelled out."""
+        self.daemon.start(*DOORS)
+        mallory = self.daemon.user("<b>mallory&amp;")
+        self.daemon.user("alice")
+        body = "<img src=x onerror=alert(1)> \u202egnp.exe \x1b[31m https://example.org/?a=<script> JS:1"
+        mallory.send("alice", body, subject="<script>alert(1)</script>\u200b")
+        alice = self.window("alice")
+        alice.page.on("dialog", lambda dialog: self.fail(f"a dialog: {dialog.message}"))
+        alice.see("#people .name", "<b>mallory&amp;")
+        alice.page.click("#people a.person")
+        alice.see(".message .subject", "<script>alert(1)</script>")
+        self.assertEqual(
+            alice.page.locator(".message .spelled").all_inner_texts(), ["\\u200b", "\\u202e", "\\x1b"]
+        )
+        links = alice.page.locator(".message a")
+        self.assertEqual(links.count(), 1)
+        self.assertEqual(links.first.get_attribute("href"), "https://example.org/?a=")
+        self.assertIn("noopener", links.first.get_attribute("rel") or "")
+        # The rule is that of the text door, but for what does no harm in a page.
+        edges = sorted(
+            {code for first, last in _UNSAFE for code in (first - 1, first, last, last + 1) if code >= 0}
+        )
+        shown = alice.page.evaluate(
+            """async (codes) => {
+                const {line} = await import("./shown.js");
+                return codes.filter((code) => line(`a${String.fromCodePoint(code)}b`).startsWith("a\\\\"));
+            }""",
+            edges,
+        )
+        harmless = {0x09, 0x0A, 0x5C}
+        unsafe = {code for first, last in _UNSAFE for code in range(first, last + 1)} - harmless
+        self.assertEqual(shown, [code for code in edges if code in unsafe or code == 0x5C])
+        kept = alice.page.evaluate(
+            """async (texts) => { const {line} = await import("./shown.js"); return texts.map(line); }""",
+            [
+                family := "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+                persian := "\u0645\u06cc\u200c\u062e\u0648",
+                "pay\u200dpal",
+            ],
+        )
+        self.assertEqual(kept, [family, persian, "pay\\u200dpal"])
+
+    def test_everybody(self) -> None:
+        """Nothing serious in the way of people with disabilities, in any view, light and dark."""
+        self.daemon.start(*DOORS)
+        bob = self.daemon.user("bob")
+        bob.send("alice", "Later back.")
+        self.daemon.user("alice")
+        bob.send("alice", "Hidden \u202e text, and https://example.org/", subject="A subject")
+        window = self.window()
+        page = window.page
+        page.evaluate(axe())
+
+        def look(view: str) -> None:
+            page.wait_for_timeout(50)
+            self.assertEqual((view, page.evaluate(FAULTS, None)), (view, []))
+            page.emulate_media(color_scheme="dark")
+            self.assertEqual((view, "dark", page.evaluate(FAULTS, ["color-contrast"])), (view, "dark", []))
+            page.emulate_media(color_scheme="light")
+
+        look("login")
+        for view in ("sign-up", "forgotten"):
+            page.evaluate("(view) => { location.hash = view; }", view)
+            window.see(f"#{view}-form")
+            look(view)
+        page.evaluate("() => { location.hash = 'log-in'; }")
+        window.log_in("alice", "wrong")
+        window.see("#login-form .wrong", "Wrong")
+        look("wrong password")
+        window.log_in("alice")
+        window.see("#people .badge", "1")
+        look("list")
+        window.write_to("zed")
+        window.say("Nobody?")
+        window.see(".message.back")
+        look("returned")
+        window.open("bob")
+        window.say("Waiting.")
+        window.see(".fate.waiting")
+        page.focus(".message.theirs")
+        look("conversation")
+        page.fill("#query", "hidden")
+        window.see("#found .excerpt")
+        look("search")
+        page.fill("#query", "")
+        for view in ("settings", "delete-account", "new"):
+            page.evaluate("(view) => { location.hash = view; }", view)
+            page.wait_for_timeout(100)
+            look(view)
+        self.daemon.kill()
+        window.see("#status", "No connection")
+        look("no connection")
+
+    def test_narrow(self) -> None:
+        """On a phone one thing is shown at a time, and nothing has to be scrolled sideways."""
+        self.daemon.start(*DOORS)
+        bob = self.daemon.user("bob")
+        self.daemon.user("alice")
+        bob.send("alice", "x" * 500, subject="W" * 200)
+        window = self.window(size=NARROW, has_touch=True, is_mobile=True)
+        page = window.page
+        wider = "document.scrollingElement.scrollWidth - innerWidth"
+        for size in (NARROW, (320, 600)):
+            page.set_viewport_size({"width": size[0], "height": size[1]})
+            self.assertEqual(page.evaluate(wider), 0)
+        window.log_in("alice")
+        window.see("#people .badge")
+        self.assertFalse(page.locator("#main").is_visible())
+        window.open("bob")
+        window.see(".message.theirs")
+        self.assertFalse(page.locator("#people").is_visible())
+        self.assertLessEqual(
+            page.evaluate("document.querySelector('.bubble').getBoundingClientRect().right"), 320
+        )
+        self.assertEqual(page.evaluate(wider), 0)
+        page.tap(".message.theirs .bubble")
+        window.see(".message.theirs [data-act=delete]")
+        page.click("#talk .back")
+        window.see("#people a.person")
+        for view in ("settings", "delete-account", "new"):
+            page.evaluate("(view) => { location.hash = view; }", view)
+            page.wait_for_timeout(50)
+            self.assertEqual((view, page.evaluate(wider)), (view, 0))
+
+    def test_small(self) -> None:
+        """All of it is less than 60 KB on the way, and none of it comes from elsewhere."""
+        self.daemon.start(*DOORS)
+        window = self.window()
+        window.page.reload()
+        window.see("#login-form")
+        cold = self.window()
+        sizes: dict[str, int] = cold.page.evaluate(
+            """() => Object.fromEntries(
+                [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+                    .map((each) => [each.name, each.transferSize]))"""
+        )
+        self.assertEqual([name for name in sizes if not name.startswith(cold.address)], [])
+        self.assertGreater(len(sizes), 15)
+        self.assertGreater(min(sizes.values()), 0)
+        self.assertLess(sum(sizes.values()), 60_000)

@@ -1,0 +1,921 @@
+"""Tests of the search: L{chat.store.volumes}, L{chat.store.searching} and the rules in front of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from random import Random
+from typing import Any, Iterable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
+from twisted.trial.unittest import SynchronousTestCase
+
+from chat.admin import books
+from chat.admin.audit import audit
+from chat.errors import Code, Refusal, storage_full
+from chat.ledger import Account
+from chat.messages import Entry, Found, Search
+from chat.query import Query, Words
+from chat.store import indexing, messages, searching, store, stretches, volumes
+from chat.store.indexing import BATCHES, LAGGING, LATER, PATIENT, PAUSE, REST, SOON, STALE, Indexing
+from chat.store.volumes import Left
+from tests.test_audit import names
+from tests.world import BEGINNING, open_world
+
+#: The day on which the world begins, and those around it.
+DAY, BEFORE, AFTER = "2026-11-22", "2026-11-21", "2026-11-23"
+
+
+class SearchCase(SynchronousTestCase):
+    """Alice, Bob and Carol, in a ledger of which each sixteen ids are a volume and each four a stretch."""
+
+    def setUp(self) -> None:
+        """Sign them up."""
+        self.patch(stretches, "STRETCH", 4)
+        self.patch(volumes, "VOLUME", 16)
+        self.patch(books, "STRETCH", 4)
+        self.world = open_world(self)
+        self.people = self.alice, self.bob, self.carol = self.world.sign_up("alice", "bob", "carol")
+
+    def send(self, sender: Account, recipient: str, body: str = "hello", **fields: Any) -> int:
+        """The id of a message."""
+        return self.world.send(sender, recipient, body, **fields).id
+
+    def remove(self, account: Account, *ids: int) -> None:
+        """Remove these from the mailbox of the account, or recall them."""
+        self.assertEqual(self.world.result(self.world.mailroom.remove(account, ids)).missing, [])
+
+    def found(self, account: Account, query: str, **fields: Any) -> Found:
+        """What the account finds."""
+        return self.world.result(self.world.mailroom.search(account, Search(query=query, **fields)))
+
+    def assertFinds(self, account: Account, query: str, *ids: int, **fields: Any) -> list[Entry]:
+        """The account finds these, in this order, and that was all."""
+        found = self.found(account, query, **fields)
+        self.assertEqual([each.id for each in found.messages], list(ids), query)
+        self.assertEqual((found.more, found.incomplete), (False, False), query)
+        return found.messages
+
+    def assertClean(self) -> None:
+        """The audit finds nothing: the index is what it should be."""
+        self.assertEqual(names(audit(self.world.path)), [])
+
+    def indexed(self) -> tuple[int, int]:
+        """The first and the last id of the index."""
+        ((first, last),) = self.world.sql("SELECT first, last FROM indexed")
+        return first, last
+
+    def words(self) -> list[str]:
+        """Every word that is in the index."""
+        return sorted({term for volume in self.volumes() for term, _ in self.held(volume)})
+
+    def volumes(self) -> list[int]:
+        """The volumes that there are."""
+        return [number for (number,) in self.world.sql("SELECT number FROM volumes ORDER BY number")]
+
+    def held(self, volume: int) -> list[tuple[str, int]]:
+        """The words of a volume, with the ids of the messages that have them."""
+        connection = sqlite3.connect(self.world.path / "messages.db")
+        connection.execute(f"CREATE VIRTUAL TABLE temp.v USING fts5vocab(main, words_{volume}, instance)")
+        rows = connection.execute("SELECT term, doc FROM temp.v").fetchall()
+        connection.close()
+        return rows
+
+
+class QueryTests(SearchCase):
+    """What each condition finds."""
+
+    def setUp(self) -> None:
+        """Some mail."""
+        super().setUp()
+        self.disk = self.send(self.alice, "bob", "Hello Jürgen, the disk is full", subject="Disk trouble")
+        self.fine = self.send(self.alice, "bob", "The full disk is fine now; ask alice.smith@example.org")
+        self.tower = self.send(
+            self.bob, "alice", "thanks for 東京タワー, É bientôt", subject="Grüße aus Tokyo"
+        )
+        self.lost = self.send(self.alice, "nobody.there", "lost disk")
+        self.own = self.send(self.alice, "alice", "note to self: disk")
+        self.other = self.send(self.carol, "bob", "disk of Carol")
+
+    def test_words(self) -> None:
+        """All of the words must occur, whatever their case and accents, in subject, body or the name."""
+        for query, ids in {
+            "disk": (self.own, self.lost, self.fine, self.disk),
+            "DISK full": (self.fine, self.disk),
+            "full disk trouble": (self.disk,),
+            "jurgen": (self.disk,),
+            "JÜRGEN": (self.disk,),
+            "ju\u0308rgen": (self.disk,),
+            "grusse": (),  # the ß is a letter of its own
+            "grüße": (self.tower,),
+            "e bientot": (self.tower,),
+            "dis": (),
+            "nobody": (self.lost,),
+            "nobody.there disk": (self.lost,),
+            "there.nobody": (),
+            "bob": (self.tower, self.fine, self.disk),
+            "carol": (),
+            "alice": (self.own, self.fine),
+            "\U0001e900": (),  # a letter too new for the index
+            "disk \U0001e900": (),
+            "disk -\U0001e900": (self.own, self.lost, self.fine, self.disk),
+        }.items():
+            self.assertFinds(self.alice, query, *ids)
+
+    def test_rows(self) -> None:
+        """Words in a row, of whatever scripts the text is; what is not a word separates them."""
+        for query, ids in {
+            '"disk is full"': (self.disk,),
+            '"Disk, is... FULL"': (self.disk,),
+            '"full disk"': (self.fine,),
+            "full-disk": (self.fine,),
+            "alice.smith@example.org": (self.fine,),
+            "smith.alice": (),
+            '"hello jurgen"': (self.disk,),
+            '"hello jur"': (),
+            '"nobody there"': (self.lost,),
+            '"thanks for 東京"': (self.tower,),
+            "東京": (self.tower,),
+            "京東": (),
+            "タワ": (self.tower,),
+            '"trouble hello"': (),
+            "disk -is-full": (self.own, self.lost, self.fine),
+            "disk -hello-jurgen": (self.own, self.lost, self.fine),
+            '-"the full" disk': (self.own, self.lost, self.disk),
+        }.items():
+            self.assertFinds(self.alice, query, *ids)
+
+    def test_beginnings(self) -> None:
+        """What begins a word."""
+        for query, ids in {
+            "jü*": (self.disk,),
+            "dis*": (self.own, self.lost, self.fine, self.disk),
+            "nob*": (self.lost,),
+            "full.dis*": (self.fine,),
+            "hello.jurg*": (self.disk,),
+            "fu* -tro*": (self.fine,),
+            "di* fi*": (self.fine,),
+        }.items():
+            self.assertFinds(self.alice, query, *ids)
+
+    def test_subject(self) -> None:
+        """Words of the subject are those of the subject alone."""
+        for query, ids in {
+            "subject:disk": (self.disk,),
+            "subject:tro*": (self.disk,),
+            'subject:"disk trouble"': (self.disk,),
+            'subject:"trouble disk"': (),
+            "subject:grüße": (self.tower,),
+            "subject:thanks": (),
+            "subject:full": (),
+            "disk -subject:disk": (self.own, self.lost, self.fine),
+            "to* -subject:grüße": (self.own,),
+        }.items():
+            self.assertFinds(self.alice, query, *ids)
+
+    def test_people(self) -> None:
+        """From, to and with somebody: by the whole name, and seen from the one who asks."""
+        for query, ids in {
+            "from:alice": (self.own, self.lost, self.fine, self.disk),
+            "from:BOB": (self.tower,),
+            "from:carol": (),
+            "to:bob": (self.fine, self.disk),
+            "to:alice": (self.own, self.tower),
+            "to:nobody.there": (self.lost,),
+            "to:nobody": (),
+            "with:bob": (self.tower, self.fine, self.disk),
+            "with:nobody.there": (self.lost,),
+            "with:alice": (self.own,),
+            "with:!": (),
+            "from:alice to:bob": (self.fine, self.disk),
+            "from:bob to:bob": (),
+            "-with:bob": (self.own, self.lost),
+            "-from:alice": (self.tower,),
+            "disk -to:bob": (self.own, self.lost),
+            "from:bob disk": (),
+            "from:alice disk -full": (self.own, self.lost),
+        }.items():
+            self.assertFinds(self.alice, query, *ids)
+        self.assertFinds(self.bob, "from:alice", self.fine, self.disk)
+        self.assertFinds(self.bob, "from:bob", self.tower)
+        self.assertFinds(self.bob, "with:carol", self.other)
+
+    def test_days(self) -> None:
+        """Since and until a day, each to its end."""
+        everything = (self.own, self.lost, self.tower, self.fine, self.disk)
+        self.world.clock.advance(24 * 60 * 60)
+        later = self.send(self.alice, "alice", "tomorrow")
+        for query, ids in {
+            f"since:{DAY}": (later, *everything),
+            f"until:{DAY}": everything,
+            f"since:{DAY} until:{DAY} disk -full": (self.own, self.lost),
+            f"since:{AFTER}": (later,),
+            f"until:{BEFORE}": (),
+            f"since:{AFTER} until:{DAY}": (),
+            "until:1969-12-31": (),
+        }.items():
+            self.assertFinds(self.alice, query, *ids)
+
+    def test_boxes(self) -> None:
+        """One box or both: each message once, as it is listed there."""
+        self.assertFinds(self.alice, "disk", self.own, self.lost, box="inbox")
+        self.assertFinds(self.alice, "disk", self.own, self.lost, self.fine, self.disk, box="sent")
+        self.world.confirm(self.bob, self.disk)
+        for box, state in (("inbox", "waiting"), ("sent", "returned"), (None, "waiting")):
+            (entry,) = self.assertFinds(self.alice, "lost", self.lost, box=box)
+            self.assertEqual(entry.state, state)
+            assert entry.returned is not None
+            self.assertEqual(entry.returned.recipient, "nobody.there")
+        (entry,) = self.assertFinds(self.alice, "trouble", self.disk)
+        self.assertEqual((entry.sender, entry.recipient, entry.state), ("alice", "bob", "delivered"))
+        self.assertEqual((entry.subject, entry.excerpt), ("Disk trouble", "Hello Jürgen, the disk is full"))
+        refusal = self.assertRaises(Refusal, self.found, self.alice, "disk", box="drafts")
+        self.assertEqual(refusal.code, Code.BAD_FRAME)
+
+    def test_emptyBody(self) -> None:
+        """There is no excerpt of nothing."""
+        self.send(self.alice, "bob", "", subject="only a subject")
+        self.assertEqual([each.excerpt for each in self.found(self.alice, "only").messages], [None])
+
+    def test_pages(self) -> None:
+        """The next page begins before the last one of this; more tells whether there is any."""
+        ids = [self.own, self.lost, self.fine, self.disk]
+        for size in (1, 2, 3, 4):
+            seen: list[int] = []
+            more, before = True, 0
+            while more:
+                found = self.found(self.alice, "disk", limit=size, before=before)
+                self.assertLessEqual(len(found.messages), size)
+                seen += [each.id for each in found.messages]
+                more, before = found.more, seen[-1]
+            self.assertEqual(seen, ids)
+        self.assertFinds(self.alice, "disk", before=self.disk)
+        self.assertFinds(self.alice, "disk", *ids, before=2**63 - 1)
+
+    def test_wrong(self) -> None:
+        """What cannot be read is refused, and nothing is asked of the store."""
+        for query in ("", '"disk', "since:x"):
+            refusal = self.assertRaises(Refusal, self.found, self.alice, query)
+            self.assertEqual(refusal.code, Code.BAD_QUERY)
+
+    def test_noWord(self) -> None:
+        """What has no words in the eyes of the index is nowhere, whatever is asked besides."""
+        for words, count in (((Words("!"),), 0), ((Words("!", negated=True),), 5)):
+            found = self.world.result(
+                self.world.store.search(self.alice, Query(words=words), (False, True), 0, 20)
+            )
+            self.assertEqual(len(found.hits), count)
+
+    def test_oddities(self) -> None:
+        """What looks like the language of the index is text like any other."""
+        odd = self.send(self.alice, "bob", "NEAR(a b) AND \"x\" text:y \x00 words_0 'z' {q} ^r \ue0001i")
+        for query in (
+            "NEAR",
+            "and",
+            "text:y",
+            "words_0",
+            "'z'",
+            "{q}",
+            "^r",
+            "NEAR(a",
+            "OR -NOT",
+            "1i",
+            '"a b"',
+        ):
+            found = [each.id for each in self.found(self.alice, query).messages]
+            self.assertEqual(found, [odd] if query != "OR -NOT" else [], query)
+
+
+class PrivacyTests(SearchCase):
+    """Nobody finds what is not theirs."""
+
+    def test_forged(self) -> None:
+        """What looks like the mark of somebody's mailbox does not put a message there."""
+        forged = f"\ue000{self.carol.id}i \ue000{self.carol.id}s {self.carol.id}i secret"
+        id = self.send(self.alice, "bob", forged, subject=forged)
+        self.assertFinds(self.carol, "secret")
+        self.assertFinds(self.bob, "secret", id)
+        self.assertClean()
+
+    def test_index(self) -> None:
+        """Whatever the index says, what is in no box of the one who asks is not found."""
+        id = self.send(self.alice, "bob", "secret")
+        self.assertFinds(self.bob, "secret", id)
+        connection = sqlite3.connect(self.world.path / "messages.db")
+        connection.execute(
+            "INSERT INTO words_0 (rowid, text) VALUES (?, ?)", (id, f"\ue000{self.carol.id}i secret")
+        )
+        connection.execute("INSERT INTO stretches VALUES (?, 0, 0)", (self.carol.id,))
+        connection.commit()
+        connection.close()
+        self.assertFinds(self.carol, "secret")
+        self.assertIn(
+            f"message {id}: indexed as in the mailbox of account {self.carol.id}: it should not be",
+            names(audit(self.world.path)),
+        )
+
+    def test_random(self) -> None:
+        """At random: what is found is what the ledger has, whatever was done to it."""
+        chance = Random(7)
+        words = ["disk", "full", "tea", "café", "東京"]
+        for number in range(90):
+            sender = chance.choice(self.people)
+            recipient = chance.choice(("alice", "bob", "carol", "nobody"))
+            self.send(
+                sender,
+                recipient,
+                " ".join(chance.choices(words, k=3)),
+                subject=chance.choice([None, *words]),
+            )
+            if chance.random() < 0.4:
+                self.world.clock.advance(chance.choice((0.1, 1.0)))
+                self.world.settle()
+            id = chance.randint(1, number + 1)
+            ((owner, state),) = self.world.sql("SELECT recipient, state FROM ledger WHERE id = ?", id)
+            account = chance.choice([self.people[owner - 1], sender])
+            if state < 2 and chance.random() < 0.5:
+                self.world.result(self.world.mailroom.remove(account, [id]))
+            if number % 30 == 29:
+                self.assertAllFound(words)
+        self.world.delete(self.bob)
+        self.assertAllFound(words)
+        self.assertClean()
+
+    def assertAllFound(self, words: Iterable[str]) -> None:
+        """Each account finds with each word what the ledger has of it, and no more."""
+        for account in self.people:
+            for word in words:
+                due = self.world.sql(
+                    "SELECT id FROM ledger WHERE state < 2 AND (sender = ?1 OR recipient = ?1)"
+                    " AND (instr(body, ?2) OR instr(coalesce(subject, ''), ?2)) ORDER BY id DESC LIMIT 100",
+                    account.id,
+                    word,
+                )
+                self.assertFinds(account, word, *[id for (id,) in due], limit=100)
+
+
+class InAndOutTests(SearchCase):
+    """Messages are in the index as long as they are in a mailbox, with what they are there."""
+
+    def test_removed(self) -> None:
+        """What is removed or recalled has left the index when that is on disk."""
+        kept = self.send(self.alice, "bob", "kept words")
+        removed = self.send(self.alice, "bob", "removed words", subject="removed")
+        recalled = self.send(self.alice, "bob", "recalled words")
+        self.assertFinds(self.bob, "words", recalled, removed, kept)
+        self.remove(self.bob, removed)
+        self.remove(self.alice, recalled)
+        self.assertEqual({id for _, id in self.held(0)}, {kept})
+        for account in (self.alice, self.bob):
+            self.assertFinds(account, "words", kept)
+        self.assertClean()
+
+    def test_notIndexedYet(self) -> None:
+        """What is removed before it was indexed never gets there."""
+        removed = self.send(self.alice, "bob", "removed words")
+        self.remove(self.bob, removed)
+        self.assertFinds(self.bob, "words")
+        self.assertEqual(self.volumes(), [])
+        self.assertClean()
+
+    def test_returned(self) -> None:
+        """What comes back is found by its sender alone, as sent and as come back."""
+        id = self.send(self.alice, "bob", "words for bob")
+        self.assertFinds(self.bob, "words", id)
+        self.world.delete(self.bob)
+        (entry,) = self.assertFinds(self.alice, "words", id, box="inbox")
+        assert entry.returned is not None
+        self.assertEqual(entry.returned.recipient, "bob")
+        for query in ("words", "with:bob", "to:bob", "bob", "from:alice"):
+            self.assertFinds(self.alice, query, id)
+        self.assertEqual(
+            {term for term, _ in self.held(0) if term.startswith("\ue000")},
+            {f"\ue000{self.alice.id}{mark}" for mark in ("i", "s", "fbob", "tbob")},
+        )
+        self.assertClean()
+
+    def test_dead(self) -> None:
+        """What nobody has any more has left the index."""
+        self.send(self.alice, "bob", "words of alice")
+        self.assertFinds(self.bob, "words", 1)
+        self.world.delete(self.alice)
+        self.world.delete(self.bob)
+        self.assertEqual(self.world.sql("SELECT state FROM ledger"), [(4,)])
+        self.assertEqual(self.held(0), [])
+        self.assertClean()
+
+    def test_deletedAccount(self) -> None:
+        """With an account, all that is in its mailbox leaves the index."""
+        self.patch(messages, "TURNED_AT_ONCE", 2)
+        ids = [self.send(self.alice, "bob", "words") for _ in range(5)]
+        self.world.confirm(self.bob, *ids)
+        self.assertFinds(self.bob, "words", *reversed(ids))
+        self.world.delete(self.bob)
+        self.assertEqual(self.held(0), [])
+        self.assertFinds(self.alice, "words")
+        self.assertClean()
+
+    def test_expired(self) -> None:
+        """What nobody collected is found by its sender from then on."""
+        id = self.send(self.alice, "bob", "words")
+        self.assertFinds(self.bob, "words", id)
+        self.world.clock.advance(1)
+        self.world.result(self.world.store.expire(self.world.now(), (0, 0)))
+        self.assertFinds(self.bob, "words")
+        self.assertFinds(self.alice, "words", id, box="inbox")
+        self.assertClean()
+
+    def test_folded(self) -> None:
+        """What is folded was not in the index any more; ids that are gone are passed over."""
+        ids = [self.send(self.alice, "bob", "words") for _ in range(9)]
+        self.remove(self.bob, *ids[:4], *ids[6:])
+        self.world.clock.advance(1)
+        self.world.store.indexing.stop()
+        self.world.result(self.world.store.fold(self.world.now()))
+        self.assertFinds(self.bob, "words", ids[5], ids[4])
+        self.assertEqual(self.indexed(), (1, 9))
+        self.assertClean()
+
+    def test_sameNameAgain(self) -> None:
+        """Mail of somebody who had the name before is found under that name."""
+        first = self.send(self.bob, "alice", "words")
+        self.world.delete(self.bob)
+        self.world.clock.advance(100 * 24 * 60 * 60)
+        (bob,) = self.world.sign_up("bob")
+        second = self.send(bob, "alice", "words")
+        self.assertFinds(self.alice, "from:bob", second, first)
+        self.assertFinds(bob, "words", second)
+
+    def test_rolledBack(self) -> None:
+        """A volume whose making was rolled back is made again."""
+        id = self.send(self.alice, "bob", "words")
+        self.world.pool.room = 0
+        self.assertRaises(Refusal, self.world.result, self.world.store.extend(False))
+        self.world.pool.room = None
+        self.assertFinds(self.bob, "words", id)
+        self.assertClean()
+
+    def test_crash(self) -> None:
+        """A server that is killed goes on where the files are."""
+        ids = [self.send(self.alice, "bob", "words") for _ in range(3)]
+        self.assertFinds(self.bob, "words", *reversed(ids))
+        ids.append(self.send(self.alice, "bob", "words"))
+        self.world = self.world.crash(self.mktemp())
+        self.addCleanup(self.world.close)
+        self.assertFinds(self.bob, "words", *reversed(ids))
+        self.assertClean()
+
+
+class VolumeTests(SearchCase):
+    """However many volumes there are."""
+
+    def fill(self) -> list[int]:
+        """The ids of messages in four volumes, those with an odd number removed."""
+        ids = [self.send(self.alice, "bob", f"word{number} words") for number in range(50)]
+        self.remove(self.bob, *[id for id in ids if id % 2])
+        return [id for id in ids if id % 2 == 0]
+
+    def test_batches(self) -> None:
+        """However small the batches are in which messages enter."""
+        ids = self.fill()[::-1]
+        for name, most in (("BATCH_MESSAGES", 3), ("BATCH_CHARACTERS", 30), ("BATCH_CHARACTERS", 1)):
+            self.patch(volumes, name, most)
+            self.patch(indexing, "BATCHES", 1000)
+            self.world.result(self.again())
+            self.assertFinds(self.bob, "words", *ids, limit=100)
+            self.assertFinds(self.alice, "word33", 34)
+            self.assertFinds(self.alice, "word34")
+            self.assertEqual(self.volumes(), [0, 1, 2, 3])
+            self.assertEqual(self.indexed(), (1, 50))
+        self.assertClean()
+
+    async def again(self) -> None:
+        """Forget the index, and begin it anew as after an upgrade."""
+        connection = sqlite3.connect(self.world.path / "messages.db")
+        for volume in self.volumes():
+            connection.execute(f"DROP TABLE words_{volume}")
+        connection.execute("DELETE FROM volumes")
+        connection.execute("DELETE FROM moments")
+        connection.execute("UPDATE indexed SET first = 1, last = 0")
+        connection.commit()
+        connection.close()
+        self.world.store._messages.forget()
+
+    def test_older(self) -> None:
+        """What was there before there was an index enters it from the newest to the oldest."""
+        ids = self.fill()
+        connection = sqlite3.connect(self.world.path / "messages.db")
+        self.assertEqual(len(self.found(self.bob, "words").messages), 20)
+        volumes.begin_anew(connection.cursor())
+        connection.commit()
+        connection.close()
+        self.world.store._messages.forget()
+        self.assertEqual((self.volumes(), self.indexed()), ([], (51, 50)))
+        self.patch(volumes, "BATCH_MESSAGES", 5)
+        found = self.found(self.bob, "words")
+        self.assertEqual((found.messages, found.more, found.incomplete), ([], False, True))
+        self.assertFinds(self.carol, "words")
+        new = self.send(self.alice, "bob", "new words")
+        found = self.found(self.bob, "words")
+        self.assertEqual(([each.id for each in found.messages], found.incomplete), ([new], True))
+        sizes = []
+        while self.indexed()[0] > 1:
+            self.world.result(self.world.store.extend(True))
+            found = self.found(self.bob, "words", limit=100)
+            done = [id for id in ids if id >= self.indexed()[0]]
+            self.assertEqual([each.id for each in found.messages], [new, *reversed(done)])
+            self.assertEqual(found.incomplete, self.indexed()[0] > 1)
+            self.assertFalse(self.found(self.bob, "words", limit=1).incomplete)
+            sizes.append(len(done))
+        self.assertEqual(sizes[-1], len(ids))
+        self.assertClean()
+        self.assertEqual(self.world.result(self.world.store.extend(True)), Left(1, 51, 51))
+
+    def test_turns(self) -> None:
+        """A search that takes long lets others have their turn, and loses its place to nobody."""
+        ids = self.fill()[::-1]
+        self.patch(searching, "LOOKING", 0.0)
+        self.patch(searching, "FEW", 1)
+        asked: list[searching.Wanted] = []
+
+        def noting(cursor: Any, users: Any, wanted: searching.Wanted) -> searching.Portion:
+            asked.append(wanted)
+            return searching.search(cursor, users, wanted)
+
+        self.patch(store, "search", noting)
+        self.assertFinds(self.bob, "words", *ids, limit=100)
+        self.assertGreater(len(asked), len(ids))
+        self.assertEqual(asked, sorted(asked, key=lambda each: -(each.before or 2**63)))
+        found = self.found(self.bob, "words", limit=3)
+        self.assertEqual(([each.id for each in found.messages], found.more), (ids[:3], True))
+        self.assertFinds(self.bob, "xyz")
+
+    def test_nothingThere(self) -> None:
+        """Volumes in which an account has nothing are passed over."""
+        self.fill()
+        id = self.send(self.carol, "carol", "words")
+        self.assertFinds(self.carol, "words", id)
+        self.assertFinds(self.carol, "words", box="sent", before=id)
+
+    def test_days(self) -> None:
+        """Of the times of messages, enough is known of each stretch to find the days."""
+        days: list[list[int]] = []
+        for _ in range(5):
+            days.append([self.send(self.alice, "bob", "words") for _ in range(11)])
+            self.world.clock.advance(24 * 60 * 60)
+        for number, ids in enumerate(days):
+            day = f"2026-11-{22 + number}"
+            self.assertFinds(self.bob, f"since:{day} until:{day}", *reversed(ids))
+        self.world.clock.rightNow = float(BEGINNING)  # the clock was set back
+        back = self.send(self.alice, "bob", "words")
+        self.assertFinds(self.bob, f"until:{DAY}", back, *reversed(days[0]))
+        self.assertClean()
+
+    def test_renewed(self) -> None:
+        """A volume is written anew some time after something has left it: that does not stay in the file."""
+        self.send(self.alice, "bob", "ephemeral words")
+        self.send(self.alice, "bob", "kept words")
+        self.assertFinds(self.bob, "words", 2, 1)
+        self.remove(self.bob, 1)
+        self.world.clock.advance(SOON)
+        self.world.settle()
+        self.assertIn(b"ephemeral", self.blocks(0))
+        self.world.clock.advance(STALE / 1000 - SOON)
+        for _ in range(20):
+            self.world.clock.advance(PAUSE)
+            self.world.settle()
+        self.assertNotIn(b"ephemeral", self.blocks(0))
+        self.assertIn(b"kept", self.blocks(0))
+        self.assertEqual(self.world.sql("SELECT stale FROM volumes"), [(None,)])
+        self.assertFinds(self.bob, "words", 2)
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def blocks(self, volume: int) -> bytes:
+        """What is written of a volume."""
+        return b"".join(block for (block,) in self.world.sql(f"SELECT block FROM words_{volume}_data"))
+
+    def test_complete(self) -> None:
+        """A volume that nothing more comes into is brought together, once."""
+        for _ in range(20):
+            self.send(self.alice, "bob", "words")
+            self.assertEqual(len(self.found(self.bob, "words", limit=1).messages), 1)
+        self.assertEqual(len(self.world.sql("SELECT 1 FROM volumes WHERE stale NOT NULL")), 1)
+        self.world.clock.advance(SOON)
+        self.world.clock.advance(STALE / 1000 + 1)
+        for _ in range(20):
+            self.world.clock.advance(PAUSE)
+            self.world.settle()
+        self.assertEqual(len(self.world.sql("SELECT 1 FROM volumes WHERE stale NOT NULL")), 0)
+        self.assertEqual(len(self.world.sql("SELECT DISTINCT segid FROM words_0_idx")), 1)
+        self.assertEqual(len(self.found(self.bob, "words").messages), 20)
+
+    def test_broughtTogether(self) -> None:
+        """However many times little enters, a volume does not fall to pieces."""
+        self.patch(volumes, "PIECES", 3)
+        for _ in range(15):
+            self.send(self.alice, "bob", "words")
+            self.found(self.bob, "words")
+        pieces = self.world.sql("SELECT count(DISTINCT segid) FROM words_0_idx")
+        self.assertLess(pieces[0][0], 5)
+
+
+class AuditTests(SearchCase):
+    """The audit holds index and ledger against each other."""
+
+    def setUp(self) -> None:
+        """Some mail, of which all is indexed."""
+        super().setUp()
+        for number in range(1, 20):
+            self.assertFinds(self.bob, f"w{number}", self.send(self.alice, "bob", f"w{number}"))
+        self.assertClean()
+
+    def assertFound(self, statement: str, *expected: str) -> None:
+        """After this was done to the files, the audit finds that."""
+        self.world.close()
+        connection = sqlite3.connect(self.world.path / "messages.db")
+        connection.executescript(statement)
+        connection.close()
+        self.assertEqual(names(audit(self.world.path)), list(expected))
+
+    def test_missing(self) -> None:
+        """A message that is not in the index."""
+        self.assertFound(
+            "INSERT INTO words_1 (words_1, rowid, text) VALUES ('delete', 17, '\ue0001s \ue0002i')",
+            "message 17: in the mailbox of account 2, but not indexed as such: it should be",
+            "message 17: sent by account 1, but not indexed as such: it should be",
+        )
+
+    def test_tooMuch(self) -> None:
+        """One that is in it as it should not be, or not at all."""
+        self.assertFound(
+            "INSERT INTO words_0 (rowid, text) VALUES (3, '\ue0003i'), (99, '\ue0001s')",
+            "message 99: indexed as sent by account 1: it should not be",
+            "message 3: indexed as in the mailbox of account 3: it should not be",
+        )
+
+    def test_removed(self) -> None:
+        """One that has been removed."""
+        self.assertFound(
+            "UPDATE ledger SET state = 2, body = NULL WHERE id = 3; DELETE FROM stretches WHERE account = 9;"
+            "UPDATE mailboxes SET waiting = waiting - 1 WHERE account = 2",
+            "message 3: indexed as sent by account 1: it should not be",
+            "message 3: indexed as in the mailbox of account 2: it should not be",
+        )
+
+    def test_range(self) -> None:
+        """What the index is said to have."""
+        self.assertFound(
+            "UPDATE indexed SET last = 20",
+            "index: of messages 1 to 20: it should be within those given out, 1 to 19",
+        )
+
+    def test_rows(self) -> None:
+        """Or is not said."""
+        self.assertFound("DELETE FROM indexed", "messages.db: table indexed has no rows: it should have one")
+
+    def test_volume(self) -> None:
+        """A volume that is missing, and one that nobody knows of."""
+        self.assertFound(
+            "DELETE FROM volumes WHERE number = 1",
+            "messages.db: table words_1 is unknown: it should not be there",
+            "messages.db: table words_1_config is unknown: it should not be there",
+            "messages.db: table words_1_data is unknown: it should not be there",
+            "messages.db: table words_1_idx is unknown: it should not be there",
+            "index: volume 1 is missing: it should be there, for there are messages in it",
+        )
+
+    def test_moments(self) -> None:
+        """Times of which a search for days would not know."""
+        now = self.world.now()
+        self.assertFound(
+            "UPDATE moments SET latest = latest - 1 WHERE stretch = 2",
+            f"messages 8 to 11: accepted from {now} to {now},"
+            " but moments says otherwise: it should have all of that",
+        )
+
+
+class PaceTests(SynchronousTestCase):
+    """L{chat.store.indexing}: what enters when."""
+
+    def setUp(self) -> None:
+        """An index that is as far as a test wants.
+
+        C{self.left}: what the next batch reports; C{self.took}: how long it takes; C{self.stale}: since
+        when a volume is stale; C{self.error}: what goes wrong.
+        """
+        self.clock = Clock()
+        self.clock.advance(1000.0)
+        self.left = Left(1, 5, 5)
+        self.took = 0.0
+        self.stale: int | None = None
+        self.error: Exception | None = None
+        self.batches: list[bool] = []
+        self.renewed: list[int] = []
+        self.indexing = Indexing(
+            self.clock, self.extend, self.renew, lambda: int(self.clock.seconds() * 1000)
+        )
+
+    async def extend(self, older: bool) -> Left:
+        """A batch."""
+        self.batches.append(older)
+        if self.took:
+            await deferLater(self.clock, self.took)
+        if self.error is not None:
+            raise self.error
+        return self.left
+
+    async def renew(self, before: int) -> int | None:
+        """A part of a volume."""
+        self.renewed.append(before)
+        return self.stale
+
+    def pause(self) -> float | None:
+        """How long until the next step."""
+        calls = self.clock.getDelayedCalls()
+        return calls[0].getTime() - self.clock.seconds() if calls else None
+
+    def test_idle(self) -> None:
+        """Without anything to do there is no timer; what is accepted is indexed soon, all at once."""
+        self.assertIsNone(self.pause())
+        self.indexing.wake()
+        self.indexing.wake()
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.assertEqual(self.pause(), SOON)
+        self.clock.advance(SOON)
+        self.clock.advance(SOON)
+        self.assertEqual((self.batches, self.renewed), ([True], [1001_000 - STALE]))
+        self.assertIsNone(self.pause())
+
+    def test_quietMoment(self) -> None:
+        """While messages keep coming it waits, unless too many are not indexed."""
+        self.indexing.wake(10)
+        for _ in range(5):
+            self.clock.advance(SOON / 2)
+            self.indexing.wake(10)
+            self.clock.advance(SOON / 2)
+            self.assertEqual(self.batches, [])
+        self.indexing.wake(PATIENT)
+        self.assertEqual(self.indexing.lag, PATIENT + 60)
+        self.clock.advance(SOON)
+        self.assertEqual((len(self.batches), self.indexing.lag), (1, 0))
+        self.indexing.wake(1)
+        self.clock.advance(SOON)
+        self.assertEqual((len(self.batches), self.pause()), (2, None))
+
+    def test_pauses(self) -> None:
+        """Between batches it rests longer than they take, unless it lags far behind."""
+        self.indexing.wake()
+        for newest, took, pause in ((9, 0.0, PAUSE), (9, 0.1, 0.1 * REST), (10 + LAGGING, 0.1, 0.1)):
+            self.left = Left(1, 5 + len(self.batches), newest)
+            self.took = took
+            self.clock.advance(self.pause() or 0)
+            self.clock.advance(took)
+            self.assertAlmostEqual(self.pause() or 0, pause, 5)
+
+    def test_older(self) -> None:
+        """What was there before goes on until it is done."""
+        self.left = Left(7, 9, 9)
+        self.indexing.wake()
+        self.clock.advance(SOON)
+        self.left = Left(1, 9, 9)
+        self.clock.advance(PAUSE)
+        self.assertEqual((len(self.batches), self.pause()), (2, None))
+
+    def test_noRoom(self) -> None:
+        """While there is no room for more, it is tried again later."""
+        self.left = Left(1, 3, 5)
+        self.indexing.wake()
+        self.clock.advance(SOON)
+        self.clock.advance(PAUSE)
+        self.assertEqual((len(self.batches), self.pause()), (2, LATER))
+        self.left = Left(1, 5, 5)
+        self.indexing.wake()
+        self.assertEqual(self.pause(), SOON)
+        self.clock.advance(SOON)
+        self.assertIsNone(self.pause())
+
+    def test_meanwhile(self) -> None:
+        """What is accepted while a batch is under way is not forgotten."""
+        self.took = 1.0
+        self.indexing.wake()
+        self.clock.advance(SOON)
+        self.indexing.wake()
+        self.assertEqual(self.pause(), 1.0)
+        self.clock.advance(1.0)
+        self.assertEqual(self.pause(), SOON)
+        self.clock.advance(SOON)
+        self.clock.advance(1.0)
+        self.assertEqual((len(self.batches), self.pause()), (2, None))
+
+    def test_stale(self) -> None:
+        """A volume is written anew when it is time, bit by bit; what is new comes first."""
+        now = int(self.clock.seconds() * 1000)
+        self.stale = now
+        self.indexing.wake()
+        self.clock.advance(SOON)
+        self.assertAlmostEqual(self.pause() or 0, STALE / 1000 - SOON, 3)
+        self.indexing.wake()
+        self.assertEqual(self.pause(), SOON)
+        self.clock.advance(SOON)
+        self.clock.advance(STALE / 1000)
+        self.assertAlmostEqual(self.pause() or 0, PAUSE, 5)
+        self.stale = None
+        self.clock.advance(PAUSE)
+        self.assertIsNone(self.pause())
+
+    def test_failure(self) -> None:
+        """Whatever goes wrong is tried again later; a lack of room is no news."""
+        self.error = storage_full()
+        self.indexing.wake()
+        self.clock.advance(SOON)
+        self.assertEqual(self.pause(), LATER)
+        self.assertEqual(self.flushLoggedErrors(), [])
+        self.error = RuntimeError("broken")
+        self.clock.advance(LATER)
+        self.assertEqual(self.pause(), LATER)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.error = None
+        self.clock.advance(LATER)
+        self.assertIsNone(self.pause())
+
+    def test_stop(self) -> None:
+        """After the end nothing begins any more."""
+        self.indexing.wake()
+        self.indexing.stop()
+        self.assertIsNone(self.pause())
+        self.indexing.wake()
+        self.assertIsNone(self.pause())
+
+    def test_stopMeanwhile(self) -> None:
+        """Not even when a batch was under way, however that ends."""
+        for error in (None, RuntimeError("closed")):
+            self.setUp()
+            self.took = 1.0
+            self.left = Left(1, 3, 5)
+            self.indexing.wake()
+            self.clock.advance(SOON)
+            self.indexing.stop()
+            self.error = error
+            self.clock.advance(1.0)
+            self.assertIsNone(self.pause())
+
+    def caught_up(self) -> bool:
+        """Whether a search finds everything indexed."""
+        results: list[bool] = []
+        Deferred.fromCoroutine(self.indexing.catch_up()).addCallback(results.append)
+        (result,) = results
+        return result
+
+    def test_catchUp(self) -> None:
+        """For a search all that is there enters, not what was there before, nor what comes meanwhile."""
+        self.assertTrue(self.caught_up())
+        self.assertEqual(self.batches, [False])
+        lefts = [Left(7, 8, 10), Left(7, 9, 12), Left(7, 10, 14)]
+
+        async def extend(older: bool) -> Left:
+            return lefts.pop(0)
+
+        self.indexing = Indexing(self.clock, extend, self.renew, lambda: 0)
+        self.assertTrue(self.caught_up())
+        self.assertEqual(lefts, [])
+
+    def test_catchUpNot(self) -> None:
+        """If that would take too long, or there is no room, a search is told."""
+        self.left = Left(1, 3, 5)
+        self.assertFalse(self.caught_up())
+        self.assertEqual(len(self.batches), 2)
+        self.error = storage_full()
+        self.assertFalse(self.caught_up())
+        lefts = [Left(1, last, 10**6) for last in range(1, BATCHES + 6)]
+
+        async def extend(older: bool) -> Left:
+            return lefts.pop(0)
+
+        self.indexing = Indexing(self.clock, extend, self.renew, lambda: 0)
+        self.assertFalse(self.caught_up())
+        self.assertEqual(len(lefts), 5)
+
+    def test_catchUpFails(self) -> None:
+        """Other failures are told."""
+        for error in (RuntimeError("broken"), Refusal(Code.SHUTTING_DOWN, "no more")):
+            self.error = error
+            failures: list[Any] = []
+            Deferred.fromCoroutine(self.indexing.catch_up()).addErrback(failures.append)
+            self.assertIs(failures[0].value, error)
+
+
+class FullTests(SearchCase):
+    """On a full disk."""
+
+    def test_incomplete(self) -> None:
+        """What is indexed is found, and the answer says that there is more; then all is found."""
+        first = self.send(self.alice, "bob", "words")
+        self.assertFinds(self.bob, "words", first)
+        second = self.send(self.alice, "bob", "words")
+        self.world.store._room = lambda inside: False
+        found = self.found(self.bob, "words")
+        self.assertEqual(([each.id for each in found.messages], found.incomplete), ([first], True))
+        self.remove(self.bob, first)
+        self.assertEqual(self.found(self.bob, "words").messages, [])
+        self.world.store._room = lambda inside: True
+        self.assertFinds(self.bob, "words", second)

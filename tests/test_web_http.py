@@ -1,0 +1,534 @@
+"""What every request at the web door can rely on, and what none can do to it."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.address import UNIXAddress
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from chat.limits.crowd import LIGHT, TOLD_AT_ONCE, Crowd
+from chat.tls.credentials import Credentials
+from chat.tls.door import Door
+from chat.web import files
+from chat.web.channel import BODY_BYTES, LINGER, REQUEST_TIME, REQUESTS_AT_ONCE
+from chat.web.door import PLAINTEXT, PROTOCOLS
+from chat.web.origins import Origins
+from chat.web.proxies import Proxies
+from chat.web.site import ChatSite, Request
+from tests.network import NetworkTestCase
+from tests.tls import TLSClient, given
+from tests.web import HERE, THERE, Response, ask, knock, open_site, parse, request
+
+#: What keeps a browser careful, as the operator of a server would look for it.
+CAREFUL = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self';"
+    " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Echo(Resource):
+    """Says what it was told; or waits, breaks, or says nothing, as the path asks."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Request] = []
+
+    def render_POST(self, request: Request) -> bytes:
+        """What came, whole, though it calls itself a form."""
+        self.asked.append(request)
+        content: Any = request.content
+        return bytes(content.read())
+
+    def render_GET(self, request: Request) -> Any:
+        """What the last part of the path asks for."""
+        self.asked.append(request)
+        wanted = request.postpath[-1] if request.postpath else b""
+        if wanted == b"wait":
+            return NOT_DONE_YET
+        if wanted == b"break":
+            raise ZeroDivisionError
+        if wanted == b"broken":
+            request.write(b"half of it")
+            raise ZeroDivisionError
+        return str(request.getClientAddress()).encode()
+
+
+class DoorTestCase(NetworkTestCase):
+    """A web door, with a room of the test's own."""
+
+    def setUp(self) -> None:
+        """Open it."""
+        super().setUp()
+        self.echo = Echo()
+        self.open()
+
+    def open(self, **settings: Any) -> ChatSite:
+        """Open another."""
+        self.site = open_site(self.network, **{"rooms": {b"echo": self.echo}, **settings})
+        return self.site
+
+    def ask(self, path: str, method: str = "GET", body: bytes = b"", **headers: str) -> Response:
+        """What a request is answered with; whatever it is, the browser stays careful."""
+        response = ask(self.site, path, method, body, **headers)
+        self.assertEqual({name: response.headers.get(name) for name in CAREFUL}, CAREFUL)
+        self.assertNotIn("Server", response.headers)
+        if method != "HEAD" and response.status != 304:
+            self.assertEqual(int(response.headers["Content-Length"]), len(response.body))
+        return response
+
+    def refused(self, octets: bytes) -> Response:
+        """What the server says to these bytes before it hangs up."""
+        wire = knock(self.site)
+        wire.arrive(octets)
+        self.assertTrue(wire.half_closed)
+        response = parse(wire.read())
+        self.assertEqual({name: response.headers.get(name) for name in CAREFUL}, CAREFUL)
+        self.assertEqual(response.headers["Connection"], "close")
+        wire.arrive(b"GET / HTTP/1.1\r\n\r\n")
+        self.assertEqual(wire.read(), b"")
+        wire.lose()
+        return response
+
+
+class PageTests(DoorTestCase):
+    """The files of the page."""
+
+    def test_index(self) -> None:
+        """The page is at the root, and by its name; what it needs is beside it."""
+        page = self.ask("/")
+        self.assertEqual((page.status, page.headers["Content-Type"]), (200, "text/html; charset=utf-8"))
+        self.assertEqual(self.ask("/index.html").body, page.body)
+        named = set(re.findall(rb'(?:src|href)="([^":#]+)"', page.body))
+        self.assertTrue(named)
+        for name in named:
+            self.assertFalse(name.startswith(b"/"), name)
+            self.assertEqual(self.ask(f"/{name.decode()}").status, 200, name)
+
+    def test_kinds(self) -> None:
+        """Every file has a kind that browsers take it by."""
+        kinds = {name.rpartition(".")[2]: file._kind for name, file in files.page().items()}
+        for ending, kind in (("js", b"text/javascript; charset=utf-8"), ("css", b"text/css; charset=utf-8")):
+            self.assertEqual(kinds[ending], kind)
+        self.assertEqual(kinds["svg"], b"image/svg+xml")
+
+    def test_unchanged(self) -> None:
+        """A browser that has the file already is told so, and nothing more."""
+        first = self.ask("/")
+        self.assertEqual(first.headers["Cache-Control"], "no-cache")
+        again = self.ask("/", If_None_Match=first.headers["ETag"])
+        self.assertEqual((again.status, again.body), (304, b""))
+        self.assertEqual(again.headers["ETag"], first.headers["ETag"])
+        self.assertEqual(self.ask("/", If_None_Match='"other"').status, 200)
+
+    def test_packed(self) -> None:
+        """Who can unpack gets less, under another tag; who cannot is not troubled."""
+        plain = self.ask("/")
+        for accepted in ("gzip", "br, gzip;q=0.5", "x-gzip", "GZIP"):
+            packed = self.ask("/", Accept_Encoding=accepted)
+            self.assertEqual(packed.headers["Content-Encoding"], "gzip")
+            self.assertEqual(gzip.decompress(packed.body), plain.body)
+            self.assertNotEqual(packed.headers["ETag"], plain.headers["ETag"])
+            self.assertEqual(packed.headers["Vary"], "Accept-Encoding")
+        for accepted in ("br", "gzip;q=0", "gzip; q=0.000", "identity"):
+            self.assertEqual(self.ask("/", Accept_Encoding=accepted).body, plain.body)
+
+    def test_notWorthIt(self) -> None:
+        """What would only grow is not packed."""
+        self.open(rooms={b"small": files.File("text/plain", b"x")})
+        self.assertEqual(self.ask("/small", Accept_Encoding="gzip").body, b"x")
+
+    def test_head(self) -> None:
+        """HEAD tells what GET would bring, without it."""
+        got, head = self.ask("/"), self.ask("/", "HEAD")
+        self.assertEqual(head.body, b"")
+        self.assertEqual(head.headers["Content-Length"], got.headers["Content-Length"])
+        self.assertEqual(head.headers["ETag"], got.headers["ETag"])
+
+    def test_nothing(self) -> None:
+        """What there is not is said in one line, and is no place to look at the disk from."""
+        for path in (
+            "/nothing",
+            "/style.css/",
+            "//",
+            "/../site.py",
+            "/%2e%2e/site.py",
+            "/..%2fsite.py",
+            "/%00",
+            "/page/index.html",
+            "http://elsewhere.example/",
+            "nothing",
+        ):
+            self.assertEqual(self.ask(path).problem, (404, "not-found"), path)
+        self.assertEqual(self.ask("/?nothing").status, 200)
+
+    def test_methods(self) -> None:
+        """A file can be looked at, and nothing else."""
+        for method in ("POST", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "PROPFIND", "get"):
+            response = self.ask("/", method)
+            self.assertEqual(response.problem, (405, "method-not-allowed"), method)
+            self.assertEqual(response.headers["Allow"], "GET, HEAD")
+
+
+class BodyTests(DoorTestCase):
+    """What a request brings."""
+
+    def test_raw(self) -> None:
+        """The body is what was sent, whatever it is called."""
+        for kind in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"):
+            self.assertEqual(self.ask("/echo", "POST", b"a=b&c", Content_Type=kind).body, b"a=b&c")
+
+    def test_chunked(self) -> None:
+        """It may come in chunks."""
+        body = b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n"
+        wire = knock(self.site)
+        wire.arrive(request("/echo", "POST", Transfer_Encoding="chunked") + body)
+        self.assertEqual(parse(wire.read()).body, b"hello!")
+
+    def test_largest(self) -> None:
+        """As much as a frame may have is taken."""
+        self.assertEqual(self.ask("/echo", "POST", b"x" * BODY_BYTES).body, b"x" * BODY_BYTES)
+
+    def test_tooLarge(self) -> None:
+        """More is refused before it comes, to whoever waits for the word as well."""
+        head = request("/echo", "POST", Content_Length=str(BODY_BYTES + 1), Expect="100-continue")
+        self.assertEqual(self.refused(head).problem, (413, "too-large"))
+        self.assertEqual(self.refused(head + b"x" * 10_000).problem, (413, "too-large"))
+        self.assertEqual(self.echo.asked, [])
+
+    def test_tooManyChunks(self) -> None:
+        """In chunks, as soon as it is more."""
+        chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+        head = request("/echo", "POST", Transfer_Encoding="chunked")
+        self.assertEqual(self.refused(head + chunk * 9).problem, (413, "too-large"))
+        self.assertEqual(self.refused(head + chunk * 8 + b"1\r\nx\r\n0\r\n\r\n").problem, (413, "too-large"))
+        self.assertEqual(self.echo.asked, [])
+
+    def test_continue(self) -> None:
+        """Who asks whether it may go on with a body that is not too long is told so."""
+        wire = knock(self.site)
+        wire.arrive(request("/echo", "POST", Content_Length="2", Expect="100-continue"))
+        self.assertEqual(wire.read(), b"HTTP/1.1 100 Continue\r\n\r\n")
+        wire.arrive(b"ok")
+        self.assertEqual(parse(wire.read()).body, b"ok")
+
+    def test_weighed(self) -> None:
+        """What came of a body that is not whole is weighed, until it is answered or nobody is there."""
+        crowd = Crowd()
+        self.open(crowd=crowd)
+        wire = knock(self.site)
+        wire.arrive(request("/echo", "POST", Content_Length=str(BODY_BYTES)) + b"x" * 4 * LIGHT)
+        self.assertEqual(crowd.weight, 4 * LIGHT)
+        wire.arrive(b"x" * (BODY_BYTES - 4 * LIGHT))
+        self.assertEqual(parse(wire.read()).status, 200)
+        self.assertEqual(crowd.weight, 0)
+        wire.arrive(request("/echo", "POST", Content_Length=str(BODY_BYTES)) + b"x" * 4 * LIGHT)
+        wire.lose()
+        self.assertEqual(crowd.weight, 0)
+
+
+class HostileTests(DoorTestCase):
+    """What is no request is refused in words, and costs no more than that."""
+
+    def test_smuggling(self) -> None:
+        """A request whose end can be understood in two ways is not understood at all."""
+        for head in (
+            "Content-Length: 5\r\nContent-Length: 5",
+            "Content-Length: 5\r\nContent-Length: 6",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked, identity",
+            "Transfer-Encoding: xchunked",
+            "Content-Length: +5",
+            "Content-Length: 5, 5",
+            "Content-Length: 0x5",
+            "Content-Length: -5",
+            "Content-Length : 5",
+            "Content-Length: 5\x00",
+            "No colon",
+        ):
+            octets = (
+                f"POST /echo HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\nhelloGET /echo HTTP/1.1\r\n\r\n".encode()
+            )
+            self.assertEqual(self.refused(octets).problem, (400, "bad-request"), head)
+        self.assertEqual(self.echo.asked, [])
+
+    def test_chunks(self) -> None:
+        """Chunks that are none end the connection."""
+        head = request("/echo", "POST", Transfer_Encoding="chunked")
+        for body in (b"x\r\n", b"-1\r\n", b"5\r\nhello!!\r\n", b"1;" + b"x" * 20_000):
+            self.assertEqual(self.refused(head + body).problem, (400, "bad-request"), body[:10])
+
+    def test_lines(self) -> None:
+        """What is not HTTP is told so."""
+        for octets in (
+            b"hello\r\n",
+            b"GET /\r\n\r\n",
+            b"GET / HTTP/1.1 more\r\n\r\n",
+            b"\x16\x03\x01\x00\xee\x01\x00\r\n",
+            b"SSH-2.0-x\r\n\r\n",
+            b'{"type":"login","data":{"field":"username","value":"alice"}}\n' * 2 + b"\r\n",
+            b"GET /" + b"x" * 20_000,
+            b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        ):
+            self.assertEqual(self.refused(octets).problem, (400, "bad-request"), octets[:20])
+
+    def test_heads(self) -> None:
+        """Ten thousand headers are too many, however short; so is one that is too long, in lines or not."""
+        first = b"GET /echo HTTP/1.1\r\n"
+        for lines in (
+            b"A: b\r\n" * 10_000,
+            b"A: " + b"b" * 17_000 + b"\r\n",
+            b"A: b\r\n" + b" c\r\n" * 9_000,
+        ):
+            self.assertEqual(self.refused(first + lines + b"\r\n").problem, (400, "bad-request"))
+        self.assertEqual(self.echo.asked, [])
+
+    def test_slow(self) -> None:
+        """A request has a time to come in whole that does not begin anew with each of its bytes."""
+        for octets in (request("/echo", More="x" * 200), request("/echo", "POST", b"x" * 200)):
+            wire = knock(self.site)
+            self.network.clock.advance(REQUEST_TIME - 1)
+            each = 0
+            while not wire.half_closed:
+                self.assertLess(each, 62)
+                wire.arrive(octets[each : each + 1])
+                self.network.clock.advance(1)
+                each += 1
+            self.assertEqual(parse(wire.read()).problem, (408, "request-timeout"))
+            self.assertEqual(each, REQUEST_TIME)
+            wire.lose()
+
+    def test_idle(self) -> None:
+        """A connection on which nothing is asked is closed after a time, without a word."""
+        wire = knock(self.site)
+        wire.arrive(request("/echo"))
+        wire.read()
+        self.network.clock.advance(REQUEST_TIME)
+        self.assertEqual((wire.half_closed, wire.read()), (True, b""))
+        self.network.clock.advance(LINGER)
+        self.assertTrue(wire.aborted)
+        self.assertEqual(self.site.channels, set())
+
+    def test_takesTime(self) -> None:
+        """An answer may take its time."""
+        wire = knock(self.site)
+        wire.arrive(request("/echo/wait"))
+        self.network.clock.advance(100 * REQUEST_TIME)
+        self.assertFalse(wire.half_closed)
+        (waiting,) = self.echo.asked
+        waiting.finish()
+        self.assertEqual(parse(wire.read()).status, 200)
+
+    def test_doesNotRead(self) -> None:
+        """Who asks much and reads nothing is not heard any more; all of it is answered when they do."""
+        wire = knock(self.site)
+        for _ in range(100):
+            wire.arrive(request("/") * 10)
+        self.assertEqual(wire.producerState, "paused")
+        self.assertLess(wire.most_unread, wire.window + 20 * len(self.ask("/").body))
+        heard = b""
+        while octets := wire.read():
+            heard += octets
+            self.network.clock.advance(0)
+        self.assertEqual(heard.count(b"HTTP/1.1 200 OK"), 1000)
+        self.assertEqual(wire.producerState, "producing")
+        wire.lose()
+
+    def test_turns(self) -> None:
+        """Who asks very much at once lets the others have their turn, and is not read meanwhile."""
+        wire = knock(self.site)
+        wire.window = 1 << 20
+        wire.arrive(request("/echo") * 3 * REQUESTS_AT_ONCE)
+        self.assertEqual(len(self.echo.asked), REQUESTS_AT_ONCE)
+        self.assertEqual(wire.producerState, "paused")
+        self.network.clock.advance(0)
+        self.assertEqual(len(self.echo.asked), 3 * REQUESTS_AT_ONCE)
+        self.assertEqual(wire.producerState, "producing")
+        wire.arrive(request("/echo") * 2 * REQUESTS_AT_ONCE)
+        wire.lose()
+        self.network.clock.advance(0)
+        self.assertEqual(len(self.echo.asked), 4 * REQUESTS_AT_ONCE)
+
+    def test_error(self) -> None:
+        """An error in the server is logged, and told without a word of what it was."""
+        response = self.ask("/echo/break")
+        self.assertEqual(response.problem, (500, "internal-error"))
+        self.assertNotIn(b"ZeroDivision", response.body)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_errorInTheMiddle(self) -> None:
+        """An answer that cannot be brought to its end does not look as if it had been."""
+        wire = knock(self.site)
+        wire.arrive(request("/echo/broken"))
+        self.assertTrue(wire.aborted)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_errorForNobody(self) -> None:
+        """An error for somebody who is not there any more is logged, and that is all."""
+        wire = knock(self.site)
+        wire.arrive(request("/echo/wait"))
+        (waiting,) = self.echo.asked
+        wire.lose()
+        waiting.processingFailed(Failure(ZeroDivisionError()))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class CrowdTests(DoorTestCase):
+    """Connections are counted like those of any door."""
+
+    def test_full(self) -> None:
+        """Who comes when it is full is told, and told when to come again; then there is room again."""
+        crowd = Crowd(most=1)
+        self.open(crowd=crowd)
+        inside = knock(self.site)
+        wire = knock(self.site)
+        wire.arrive(request("/"))
+        response = parse(wire.read())
+        self.assertEqual(response.problem, (503, "too-many-connections"))
+        self.assertEqual(response.headers["Retry-After"], "60")
+        self.assertTrue(wire.half_closed)
+        wire.lose()
+        inside.lose()
+        self.assertEqual(self.ask("/").status, 200)
+
+    def test_flood(self) -> None:
+        """When very many come in vain, the rest are hung up on."""
+        self.open(crowd=Crowd(most=1))
+        wires = [knock(self.site) for _ in range(TOLD_AT_ONCE + 2)]
+        self.assertEqual([wire.aborted for wire in wires], [False] * (TOLD_AT_ONCE + 1) + [True])
+        for wire in wires:
+            wire.lose()
+
+    def test_asker(self) -> None:
+        """Who asks is the other end, unless the operator believes that to be a proxy."""
+        self.assertIn(b"127.0.0.1", self.ask("/echo", X_Forwarded_For="192.0.2.9").body)
+        self.assertTrue(self.echo.asked[-1].forwarded)
+        self.open(proxies=["127.0.0.1"])
+        self.assertIn(b"192.0.2.9", self.ask("/echo", X_Forwarded_For="192.0.2.9").body)
+        self.assertIn(b"127.0.0.1", self.ask("/echo").body)
+        self.assertFalse(self.echo.asked[-1].forwarded)
+
+
+class ShutDownTests(DoorTestCase):
+    """The server stops."""
+
+    def test_nobody(self) -> None:
+        """With nobody there it is done."""
+        self.successResultOf(self.site.shut_down())
+
+    def test_idle(self) -> None:
+        """Connections on which nothing is asked are closed; half a request is not waited for."""
+        idle, half = knock(self.site), knock(self.site)
+        half.arrive(b"GET / HTTP")
+        stopped = self.site.shut_down()
+        self.assertNoResult(stopped)
+        for wire in (idle, half):
+            self.assertTrue(wire.half_closed)
+            wire.lose()
+        self.successResultOf(stopped)
+
+    def test_asked(self) -> None:
+        """What was asked is answered, and what is asked behind it is not."""
+        wire = knock(self.site)
+        wire.arrive(request("/echo/wait") + request("/echo"))
+        stopped = self.site.shut_down()
+        self.assertFalse(wire.half_closed)
+        (waiting,) = self.echo.asked
+        waiting.write(b"here")
+        waiting.finish()
+        self.assertIn(b"here", wire.read())
+        self.assertTrue(wire.half_closed)
+        wire.lose()
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.echo.asked), 1)
+
+    def test_abort(self) -> None:
+        """What does not end is cut."""
+        wire = knock(self.site)
+        wire.arrive(request("/echo/wait"))
+        stopped = self.site.shut_down()
+        self.site.abort()
+        self.assertTrue(wire.aborted)
+        self.successResultOf(stopped)
+
+    def test_twice(self) -> None:
+        """To hang up twice is as good as once."""
+        wire = knock(self.site)
+        (channel,) = self.site.channels
+        channel.loseConnection()
+        channel.loseConnection()
+        self.network.clock.advance(LINGER)
+        self.assertTrue(wire.aborted)
+
+
+class EncryptedTests(DoorTestCase):
+    """Through TLS."""
+
+    def client(self, silent: bool = False) -> TLSClient:
+        """A client that has shaken hands, or is about to."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        credentials = Credentials(given(folder), self.network.clock.seconds)
+        door = Door(self.site, PROTOCOLS, PLAINTEXT)
+        door.open_encrypted(credentials.speaking(door.protocols), self.network.clock)
+        client = TLSClient(door, ["http/1.1"], None, silent)
+        self.addCleanup(client.wire.lose)
+        self.network.clock.advance(0)
+        return client
+
+    def test_talk(self) -> None:
+        """What is asked is answered, and the connection ends as it should."""
+        client = self.client()
+        client.say(request("/echo", Connection="close"))
+        self.network.clock.advance(0)
+        self.assertEqual(parse(client.hear()).status, 200)
+        self.assertTrue(client.closed)
+
+    def test_neverDone(self) -> None:
+        """Who never shakes hands is cut after a time."""
+        client = self.client(silent=True)
+        client.wire.arrive(b"\x16\x03\x01")
+        self.network.clock.advance(REQUEST_TIME)
+        self.assertTrue(client.wire.aborted)
+        self.assertEqual(self.site.channels, set())
+
+    def test_plaintext(self) -> None:
+        """Who speaks no TLS is told what to do."""
+        client = self.client(silent=True)
+        client.wire.arrive(request("/"))
+        self.assertEqual(parse(client.wire.read()).problem, (400, "tls-needed"))
+
+
+class SettingsTests(DoorTestCase):
+    """What the operator says of the web door is checked."""
+
+    def test_origins(self) -> None:
+        """An origin is what browsers call one."""
+        for name in ("chat.example", "https://chat.example/page", "ftp://a", "https://", "https://a?b", ""):
+            self.assertRaises(ValueError, Origins, [name])
+
+    def test_proxies(self) -> None:
+        """A proxy is an address, a network, or the word for UNIX sockets."""
+        for name in ("proxy.example", "10.0.0.0/33", ""):
+            self.assertRaises(ValueError, Proxies, [name])
+        self.assertEqual(Proxies(["10.1.2.3/8"]).asker(HERE, [b"192.0.2.1"]), HERE)
+
+    def test_unix(self) -> None:
+        """Who connects to a UNIX socket has no address; it is believed only if that was said."""
+        local = UNIXAddress("/run/chat/web")
+        self.assertEqual(Proxies().asker(local, [b"192.0.2.7"]), local)
+        asker: Any = Proxies(["unix"]).asker(local, [b"192.0.2.7"])
+        self.assertEqual(asker.host, THERE.host)

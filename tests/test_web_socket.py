@@ -1,0 +1,554 @@
+"""The WebSocket: the JSON door through a browser's eyes, and all that can be done to it."""
+
+from __future__ import annotations
+
+import struct
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.interfaces import IConsumer, ITransport
+from twisted.trial.unittest import SynchronousTestCase
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, Ping, TextMessage
+from zope.interface.verify import verifyObject
+
+from chat.limits.crowd import Crowd
+from chat.messages import LOGIN_FRAME_BYTES, USER_FRAME_BYTES
+from chat.protocol import INPUT_BYTES, LINGER
+from chat.web.channel import REQUEST_TIME
+from chat.web.socket import FRAMES_AT_ONCE, SocketTunnel
+from tests.network import NetworkTestCase, keywords
+from tests.web import HERE, THERE, Page, ask, knock, open_site, parse, request
+
+PING = b'{"type":"system","data":{"keyword":"ping"}}'
+
+
+def frame(
+    opcode: int, payload: bytes, *, fin: bool = True, masked: bool = True, size: int | None = None
+) -> bytes:
+    """The bytes of one frame, lawful or not.
+
+    @param size: what it says its length is, if that is not true.
+    """
+    length = len(payload) if size is None else size
+    short = length if length < 126 else 126 if length < 1 << 16 else 127
+    head = bytes([fin << 7 | opcode, masked << 7 | short])
+    head += b"" if short < 126 else struct.pack("!H" if short == 126 else "!Q", length)
+    if not masked:
+        return head + payload
+    key = b"\x01\x02\x03\x04"
+    return head + key + bytes(octet ^ key[at % 4] for at, octet in enumerate(payload))
+
+
+class SocketTestCase(NetworkTestCase):
+    """A server with a web door."""
+
+    def setUp(self) -> None:
+        """Open it."""
+        super().setUp()
+        self.site = open_site(self.network)
+
+    def page(self, name: str | None = None, **headers: str) -> Page:
+        """A client that has heard the greeting, or is logged in."""
+        page = Page(self.network, **headers)
+        self.addCleanup(page.wire.lose)
+        self.assertEqual(page.response.status, 101)
+        page.hear()
+        if name is not None:
+            page.say_login(name)
+            if "welcome" not in keywords(page.hear()):
+                page.log_in(name)
+        return page
+
+    def assertEnds(self, page: Page, code: int, *expected: str) -> str:
+        """The client is told this and hung up on with this code; what the last word says."""
+        heard = page.hear()
+        self.assertEqual(keywords(heard), list(expected))
+        self.assertEqual(page.closes, [code])
+        self.assertTrue(page.ended)
+        self.assertFalse(self.site.channels)
+        return str(heard[-1].get("reason")) if heard else ""
+
+
+class TalkTests(SocketTestCase):
+    """What is said at the JSON door is said here."""
+
+    def test_talk(self) -> None:
+        """Two people talk, one by the WebSocket and one by the JSON door."""
+        alice, bob = self.page("alice"), self.network.user("bob")
+        alice.send("bob", "h\u00e9 \U0001f600", ref="c1", receipt=True)
+        self.assertEqual(keywords(alice.hear()), ["accepted"])
+        (message,) = bob.hear()
+        self.assertEqual(message["body"], "h\u00e9 \U0001f600")
+        bob.received(message["id"])
+        bob.send("alice", "you, too")
+        bob.hear()
+        self.assertEqual(keywords(alice.hear()), ["delivered", "message"])
+
+    def test_greeting(self) -> None:
+        """The server speaks first, in lines that are whole."""
+        page = Page(self.network)
+        self.addCleanup(page.wire.lose)
+        self.assertEqual(keywords(page.hear()), ["version", "username"])
+        self.assertEqual(page.undecoded, 0)
+
+    def test_several(self) -> None:
+        """A message holds one frame or several, and the end of its last line may be missing."""
+        page = self.page("alice")
+        for text in (PING, PING + b"\n", PING + b"\n" + PING, PING + b"\r\n" + PING + b"\r\n", b"", b"\n"):
+            page.say_event(TextMessage(text.decode()))
+            self.assertEqual(keywords(page.hear()), ["pong"] * text.count(PING))
+
+    def test_notAcross(self) -> None:
+        """A message ends a frame, whole or not: what is one message cannot be continued in the next."""
+        page = self.page("alice")
+        page.say_event(TextMessage(PING[:10].decode()))
+        self.assertEnds(page, 1000, "fatal malformed-frame")
+
+    def test_fragments(self) -> None:
+        """A message may come in fragments, with pings between them; the letters may be cut, too."""
+        page = self.page("alice")
+        text = '{"type":"message","data":{"recipient":"alice","body":"\U0001f600"}}'.encode()
+        page.put(frame(1, text[:1], fin=False))
+        for at in range(1, len(text)):
+            page.put(frame(9, b"p"))
+            page.put(frame(0, text[at : at + 1], fin=False))
+        self.assertEqual(page.hear(), [])
+        page.put(frame(0, b""))
+        _, message = page.hear()
+        self.assertEqual(message["body"], "\U0001f600")
+
+    def test_masks(self) -> None:
+        """The server's messages are not masked; the client's are, each with its own key."""
+        page = self.page("alice")
+        page.wire.arrive(frame(1, PING))
+        self.network.clock.advance(0)
+        said = b'{"type":"system","data":{"keyword":"pong"}}\n'
+        self.assertEqual(page.wire.read(), bytes([0x81, len(said)]) + said)
+
+    def test_ping(self) -> None:
+        """A ping is answered with what it brought, logged in or not."""
+        page = Page(self.network)
+        self.addCleanup(page.wire.lose)
+        page.wire.read()
+        page.put(frame(9, b"are you there"))
+        self.assertEqual(page.wire.read(), b"\x8a\x0dare you there")
+        page.put(frame(10, b"unasked"))
+        self.assertEqual(page.wire.read(), b"")
+
+    def test_quit(self) -> None:
+        """Who quits hears goodbye twice: in the protocol and in that of WebSocket."""
+        page = self.page("alice")
+        page.system("quit")
+        self.assertEnds(page, 1000, "bye")
+
+    def test_close(self) -> None:
+        """Who closes is answered so; what was sent before that counts."""
+        page = self.page("alice")
+        page.put(
+            frame(1, b'{"type":"message","data":{"recipient":"bob","body":"late"}}') + frame(8, b"\x03\xe9")
+        )
+        self.network.settle()
+        self.assertEqual(page.closes, [1000])
+        self.assertTrue(page.ended)
+        again = self.page("alice")
+        again.system("list", box="sent")
+        (entry,) = again.hear()[-1]["messages"]
+        self.assertEqual(entry["recipient"], "bob")
+
+    def test_lost(self) -> None:
+        """A connection that is cut leaves nobody behind."""
+        before = self.network.clock.getDelayedCalls()
+        page = self.page()
+        self.assertEqual(len(self.network.doors["sockets"].connections), 1)
+        page.wire.lose()
+        self.assertEqual(self.network.doors["sockets"].connections, set())
+        self.assertEqual(self.site.channels, set())
+        self.assertEqual(self.network.clock.getDelayedCalls(), before)
+
+    def test_loginTimeout(self) -> None:
+        """Who does not log in is told and hung up on in the time of every door, not in that of a request."""
+        page = self.page()
+        self.network.pass_time(59.9)
+        self.assertEqual(page.hear(), [])
+        self.network.pass_time(0.1)
+        self.assertEnds(page, 1000, "fatal login-timeout")
+
+    def test_stays(self) -> None:
+        """Who is logged in may be silent for as long as they like."""
+        page = self.page("alice")
+        self.network.pass_time(100 * REQUEST_TIME)
+        page.system("ping")
+        self.assertEqual(keywords(page.hear()), ["pong"])
+
+    def test_transport(self) -> None:
+        """It is a transport like another."""
+        page = self.page()
+        (chat,) = self.network.doors["sockets"].connections
+        verifyObject(ITransport, chat.transport)
+        verifyObject(IConsumer, chat.transport)
+        self.assertEqual(chat.transport.getPeer(), HERE)
+        self.assertEqual(chat.transport.getHost(), page.wire.getHost())
+        chat.transport.writeSequence([b"a", b"b\n"])
+        self.assertEqual(page.wire.read(), b"\x81\x03ab\n")
+        self.assertEqual(set(page.wire.options), {"no delay", "keep alive"})
+
+
+class UpgradeTests(SocketTestCase):
+    """Who becomes a WebSocket, and who does not."""
+
+    def refusal(self, **headers: str) -> tuple[int, str]:
+        """What is said to somebody who asks with these headers."""
+        page = Page(self.network, **headers)
+        page.wire.lose()
+        self.assertEqual(self.network.doors["sockets"].connections, set())
+        return page.response.problem
+
+    def test_notAsked(self) -> None:
+        """Whatever else comes there is told what the place is for."""
+        response = ask(self.site, "/socket")
+        self.assertEqual(response.problem, (426, "upgrade-required"))
+        self.assertEqual(response.headers["Upgrade"], "websocket")
+        self.assertEqual(ask(self.site, "/socket", "POST").problem, (405, "method-not-allowed"))
+        self.assertEqual(ask(self.site, "/socket", "HEAD").status, 426)
+        self.assertEqual(ask(self.site, "/socket/more").problem, (404, "not-found"))
+        for name, value in (
+            ("Connection", "keep-alive"),
+            ("Upgrade", "h2c"),
+            ("Sec_WebSocket_Version", "8"),
+            ("Sec_WebSocket_Version", ""),
+            ("Sec_WebSocket_Key", ""),
+            ("Sec_WebSocket_Key", "c2hvcnQ="),
+            ("Sec_WebSocket_Key", "\u00e9"),
+        ):
+            self.assertEqual(self.refusal(**{name: value}), (426, "upgrade-required"), name)
+
+    def test_old(self) -> None:
+        """HTTP/1.0 cannot become anything else."""
+        wire = knock(self.site)
+        head = request("/socket", Connection="Upgrade", Upgrade="websocket").replace(b"HTTP/1.1", b"HTTP/1.0")
+        wire.arrive(head)
+        self.assertEqual(parse(wire.read()).problem, (426, "upgrade-required"))
+
+    def test_foreign(self) -> None:
+        """The page of another server is refused, whatever it calls itself."""
+        for origin in (
+            "http://evil.example",
+            "http://chat.example.evil.example",
+            "http://chat.example:8080",
+            "http://user@evil.example",
+            "https://chat.example:80",
+            "null",
+            "http://",
+            "http://chat.example/",
+            "file://",
+            "ftp://chat.example",
+            "\u00e9",
+            "http://chat.example:x",
+        ):
+            self.assertEqual(self.refusal(Origin=origin), (403, "foreign-origin"), origin)
+        self.assertEqual(self.refusal(Host=""), (403, "foreign-origin"))
+        self.assertEqual(self.refusal(Host="chat.example:x"), (403, "foreign-origin"))
+
+    def test_own(self) -> None:
+        """The server's own page comes in, by whatever name it was asked for; so do programs."""
+        for headers in (
+            {"Host": "chat.example:5380", "Origin": "http://chat.example:5380"},
+            {"Host": "CHAT.example", "Origin": "http://chat.EXAMPLE"},
+            {"Host": "chat.example", "Origin": "https://chat.example"},
+            {"Host": "chat.example:443", "Origin": "https://chat.example"},
+            {"Host": "127.0.0.1:5380", "Origin": "http://127.0.0.1:5380"},
+            {"Host": "[::1]:5380", "Origin": "http://[::1]:5380"},
+            {"Origin": ""},
+        ):
+            self.page(**headers).wire.lose()
+
+    def test_allowed(self) -> None:
+        """The page of another server comes in if the operator has said so."""
+        self.site = open_site(self.network, origins=["https://talk.example", "http://localhost:8000"])
+        self.page(Origin="https://talk.example").wire.lose()
+        self.page(Origin="http://localhost:8000").wire.lose()
+        self.assertEqual(self.refusal(Origin="http://talk.example"), (403, "foreign-origin"))
+
+    def test_hurry(self) -> None:
+        """What is sent behind the request, before it was answered, is heard."""
+        page = Page(self.network)
+        page.wire.lose()
+        wire = knock(self.site)
+        head = request("/socket", Connection="Upgrade", Upgrade="websocket", Sec_WebSocket_Version="13",
+                       Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==")  # fmt: skip
+        wire.arrive(head + frame(9, b"hurry"))
+        self.assertIn(b"\x8a\x05hurry", wire.read())
+        wire.lose()
+
+    def test_half(self) -> None:
+        """Who stops in the middle of the request is told after a time, and hung up on."""
+        wire = knock(self.site)
+        wire.arrive(b"GET /socket HTTP/1.1\r\nUpgrade: websocket\r\n")
+        self.network.pass_time(REQUEST_TIME)
+        self.assertEqual(parse(wire.read()).problem, (408, "request-timeout"))
+        self.assertTrue(wire.half_closed)
+
+
+class HostileTests(SocketTestCase):
+    """Nothing that a client sends costs more than that client."""
+
+    def tearDown(self) -> None:
+        """Nothing of it was an error of the server."""
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_unmasked(self) -> None:
+        """Frames that are not masked end the connection, as they have to."""
+        page = self.page("alice")
+        page.put(frame(1, PING, masked=False))
+        self.assertIn("unmasked", self.assertEnds(page, 1002, "fatal malformed-frame"))
+
+    def test_binary(self) -> None:
+        """Binary messages are refused, and what to do instead is said."""
+        page = self.page("alice")
+        page.say_event(BytesMessage(PING))
+        self.assertIn("send JSON as text", self.assertEnds(page, 1003, "fatal malformed-frame"))
+
+    def test_notText(self) -> None:
+        """Bytes that are no UTF-8 end the connection; so does a letter without its end."""
+        for payload in (b'"\xff"', b"\xed\xa0\x80", "\u00e9".encode()[:1]):
+            page = self.page("alice")
+            page.put(frame(1, payload))
+            self.assertEnds(page, 1007, "fatal malformed-frame")
+
+    def test_unlawful(self) -> None:
+        """Whatever is no frame ends the connection: none of it is guessed at."""
+        for octets in (
+            frame(3, b""),
+            frame(0, b"what?"),
+            frame(1, b"a", fin=False) + frame(1, b"b"),
+            frame(9, b"", fin=False),
+            frame(9, b"x" * 126),
+            frame(8, b"x"),
+            frame(8, b"\x03\xed"),
+            b"\xc1\x80\x00\x00\x00\x00",
+            b"\x81\xfe\x00\x05\x00\x00\x00\x00",
+            b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"GET / HTTP/1.1\r\n\r\n",
+        ):
+            page = self.page("alice")
+            page.put(octets)
+            self.assertEnds(page, 1002, "fatal malformed-frame")
+
+    def test_huge(self) -> None:
+        """A length that is only said costs nothing; what comes of it is taken as far as a frame may go."""
+        page = self.page("alice")
+        page.put(frame(1, b"", size=1 << 62))
+        self.assertEqual(page.hear(), [])
+        (chat,) = self.network.doors["sockets"].connections
+        for _ in range(USER_FRAME_BYTES // 65536 - 1):
+            page.put(b"\x00" * 65536)
+        self.assertEqual(page.hear(), [])
+        page.put(b"\x00" * 65536)
+        self.assertEnds(page, 1000, "fatal frame-too-large")
+        self.assertLessEqual(chat._translator.buffered, USER_FRAME_BYTES)
+
+    def test_endless(self) -> None:
+        """Fragments without an end are bounded like a line without one, before login and after it."""
+        for name, limit in ((None, LOGIN_FRAME_BYTES), ("alice", USER_FRAME_BYTES)):
+            page = self.page(name)
+            page.put(frame(1, b"x", fin=False))
+            sent = 1
+            while not page.ended:
+                self.assertLess(sent, limit)
+                page.put(frame(0, b"x" * 1023, fin=False))
+                sent += 1023
+                self.network.clock.advance(0)
+            self.assertEnds(page, 1000, "fatal frame-too-large")
+            self.assertGreater(sent + 1024, limit)
+
+    def test_weighed(self) -> None:
+        """What is not complete is weighed, so that many who begin and do not go on are cut."""
+        crowd = Crowd(heaviest=100_000)
+        self.site = open_site(self.network, crowd=crowd)
+        pages = [self.page(name) for name in ("alice", "bob")]
+        pages[0].put(frame(1, b"x" * 60_000, fin=False))
+        pages[1].put(frame(1, b"x" * 50_000, fin=False))
+        self.assertTrue(pages[0].wire.aborted)
+        self.assertFalse(pages[1].wire.aborted)
+
+    def test_pingFlood(self) -> None:
+        """Who pings and does not read the answers is not read any more, and costs a bounded buffer."""
+        page = self.page("alice")
+        page.reads = False
+        flood = frame(9, b"x" * 125) * 500
+        for _ in range(100):
+            page.put(flood)
+        self.assertLess(page.wire.most_unread, page.wire.window + 2 * len(flood))
+        self.assertEqual(page.wire.producerState, "paused")
+        page.reads = True
+        page.system("ping")
+        self.assertEqual(keywords(page.hear()), ["pong"])
+        self.assertEqual(page.wire.producerState, "producing")
+
+    def test_turns(self) -> None:
+        """Who brings very many frames at once lets the others have their turn, and is not read meanwhile."""
+        page = self.page("alice")
+        page.put(frame(9, b"") * 5 * FRAMES_AT_ONCE + frame(1, PING))
+        self.assertEqual(page.wire.unread.count(b"\x8a\x00"), FRAMES_AT_ONCE)
+        self.assertEqual(page.wire.producerState, "paused")
+        self.network.clock.advance(0)
+        self.assertEqual(page.wire.unread.count(b"\x8a\x00"), 5 * FRAMES_AT_ONCE)
+        self.assertEqual(keywords(page.hear()), ["pong"])
+        self.assertEqual(page.wire.producerState, "producing")
+
+    def test_turnOfNobody(self) -> None:
+        """Who is gone before its next turn has none."""
+        for last in (b"", frame(8, b"")):
+            page = self.page("alice")
+            page.put(frame(9, b"") * FRAMES_AT_ONCE + last)
+            page.wire.lose()
+            self.network.clock.advance(0)
+
+    def test_doesNotRead(self) -> None:
+        """Mail for somebody who does not read stays in the database, and comes when they do."""
+        page, bob = self.page("alice"), self.network.user("bob")
+        page.reads = False
+        for number in range(40):
+            bob.send("alice", "x" * 20_000, ref=str(number))
+            bob.hear()
+        self.assertLess(page.wire.most_unread, 20 * page.wire.window)
+        page.reads = True
+        self.assertEqual(len([each for each in page.hear() if "body" in each]), 40)
+
+    def test_sendsOnly(self) -> None:
+        """Who sends and does not read is read no more after some answers; all of it counts in the end."""
+        page = self.page("alice")
+        page.reads = False
+        for _ in range(2000):
+            page.write(PING + b" " * 100 + b"\n")
+            self.network.clock.advance(0)
+        self.assertEqual(page.wire.producerState, "paused")
+        (chat,) = self.network.doors["sockets"].connections
+        self.assertLess(chat._translator.buffered, 2 * INPUT_BYTES)
+        page.reads = True
+        self.assertEqual(keywords(page.hear()), ["pong"] * 2000)
+
+    def test_waits(self) -> None:
+        """Frames behind one that takes its time wait in the network, not in memory."""
+        page = self.page("alice")
+        self.network.hashing.slow = True
+        page.system("change-password", password="password of alice", new="another one that is long")
+        self.network.clock.advance(0)
+        for _ in range(100):
+            page.write(PING + b" " * 4000 + b"\n")
+        self.assertEqual(page.wire.producerState, "paused")
+        (chat,) = self.network.doors["sockets"].connections
+        self.assertLess(chat._translator.buffered, 2 * INPUT_BYTES)
+        self.network.hashing.slow = False
+        while self.network.hashing.waiting:
+            self.network.hashing.finish()
+            self.network.settle()
+        self.assertEqual(keywords(page.hear())[-100:], ["pong"] * 100)
+
+    def test_afterGoodbye(self) -> None:
+        """What comes behind a goodbye, or behind what ended the connection, is not even looked at."""
+        for last in (frame(8, b"\x03\xe8"), frame(2, b"")):
+            page = self.page("alice")
+            page.clings = True
+            page.put(last + frame(1, PING))
+            page.hear()
+            page.put(frame(1, PING) * 1000)
+            self.assertEqual(page.hear(), [])
+            self.network.pass_time(LINGER)
+            self.assertTrue(page.wire.aborted)
+
+    def test_clings(self) -> None:
+        """Who does not hang up when the server has is cut after a moment."""
+        page = self.page("alice")
+        page.clings = True
+        page.system("quit")
+        self.assertEqual(keywords(page.hear()), ["bye"])
+        self.assertTrue(page.wire.half_closed)
+        self.assertFalse(page.wire.aborted)
+        self.network.pass_time(LINGER)
+        self.assertTrue(page.wire.aborted)
+
+    def test_tooMany(self) -> None:
+        """Who comes when it is full is told so, and the place is free again afterwards."""
+        crowd = Crowd(most=2)
+        self.site = open_site(self.network, crowd=crowd)
+        self.page("alice")
+        bob = self.page("bob")
+        page = Page(self.network)
+        self.assertEqual(page.response.problem, (503, "too-many-connections"))
+        self.assertIn("Retry-After", page.response.headers)
+        bob.wire.lose()
+        page.wire.lose()
+        self.page("bob")
+        self.assertEqual(len(self.site.channels), 2)
+
+
+class OriginTests(SocketTestCase):
+    """Where a client comes from, as limits and the journal know it."""
+
+    def came_from(self, peer: Any, *proxies: str, forwarded: str = "") -> str:
+        """Where a client seems to come from."""
+        self.site = open_site(self.network, proxies=proxies)
+        page = Page(self.network, peer, X_Forwarded_For=forwarded)
+        (chat,) = self.network.doors["sockets"].connections
+        page.wire.lose()
+        return chat.origin.shown
+
+    def test_direct(self) -> None:
+        """Nobody is believed whom they speak for who was not said to be a proxy."""
+        self.assertEqual(self.came_from(THERE), "192.0.2.7")
+        self.assertEqual(self.came_from(THERE, forwarded="203.0.113.9"), "192.0.2.7")
+        self.assertEqual(self.came_from(THERE, "127.0.0.1", forwarded="203.0.113.9"), "192.0.2.7")
+
+    def test_proxy(self) -> None:
+        """A proxy is; and of what it passes on only what proxies have added, from the end."""
+        for forwarded, expected in (
+            ("", "127.0.0.1"),
+            ("203.0.113.9", "203.0.113.9"),
+            ("10.0.0.1, 203.0.113.9", "203.0.113.9"),
+            ("198.51.100.1, 203.0.113.9, 127.0.0.1", "203.0.113.9"),
+            ("203.0.113.9:1234", "203.0.113.9"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]:1234", "2001:db8::1"),
+            ("::ffff:203.0.113.9", "203.0.113.9"),
+            ("unknown", "127.0.0.1"),
+            ("203.0.113.9, what", "127.0.0.1"),
+        ):
+            self.assertEqual(self.came_from(HERE, "127.0.0.0/8", forwarded=forwarded), expected)
+
+    def test_counted(self) -> None:
+        """Behind a proxy each network has its own limit, and a WebSocket is counted once."""
+        crowd = Crowd(most=3, each=1)
+        self.site = open_site(self.network, proxies=["127.0.0.1"], crowd=crowd)
+        first = self.page(X_Forwarded_For="203.0.113.9")
+        second = self.page(X_Forwarded_For="203.0.113.10")
+        third = Page(self.network, X_Forwarded_For="203.0.113.9")
+        self.assertEqual(keywords(third.hear())[-1], "fatal too-many-connections")
+        first.wire.lose()
+        self.page(X_Forwarded_For="203.0.113.9").wire.lose()
+        second.wire.lose()
+
+
+class CuttingTests(SynchronousTestCase):
+    """Bytes may arrive cut anywhere."""
+
+    @given(st.lists(st.integers(1, 40), max_size=60), st.data())
+    def test_anywhere(self, sizes: list[int], data: Any) -> None:
+        """However the bytes are cut, the same lines come out."""
+        lines: list[bytes] = []
+
+        channel: Any = SimpleNamespace(transport=SimpleNamespace(write=lambda octets: None))
+        chat: Any = SimpleNamespace(dataReceived=lines.append)
+        wire = Connection(ConnectionType.CLIENT)
+        texts = data.draw(st.lists(st.text(max_size=30), max_size=8))
+        stream = b"".join(bytes(wire.send(TextMessage(text))) + bytes(wire.send(Ping(b""))) for text in texts)
+        tunnel = SocketTunnel(channel, chat, HERE)
+        at = 0
+        for size in [*sizes, len(stream)]:
+            tunnel.received(stream[at : at + size])
+            at += size
+        expected = "".join(text if text.endswith("\n") else text + "\n" for text in texts)
+        self.assertEqual(b"".join(lines), expected.encode())
