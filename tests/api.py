@@ -203,9 +203,8 @@ class ApiTestCase(NetworkTestCase):
         """No request is being served, and nothing will happen later that one has left behind."""
         assert self.door._api is not None
         self.assertEqual(self.door._api.busy, 0)
-        for _ in range(3):  # the index of what was sent is made when nothing else is to be done
-            self.network.pass_time(1)
-        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+        self.network.pass_time(2)
+        self.assertEqual(self.network.planned(), [])
 
     def assertProblem(self, response: Response, status: int, code: str) -> str:
         """The request is refused so; what it is told."""

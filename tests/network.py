@@ -23,7 +23,7 @@ from typing import Any, Callable, Iterable, Optional
 
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, ITCPTransport
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -456,6 +456,11 @@ class Network:
         """Let time pass, to the last moment of it."""
         self.clock.advance(seconds)
         self.settle()
+
+    def planned(self) -> list[IDelayedCall]:
+        """What somebody has left to be done later; not what the store does by itself in quiet moments."""
+        self.store.indexing.stop()
+        return list(self.clock.getDelayedCalls())
 
     def kill(self) -> None:
         """The process ends here: what is not on disk is gone."""

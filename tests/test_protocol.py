@@ -367,7 +367,7 @@ class LoginTimeoutTests(NetworkTestCase):
         """A connection that is gone leaves no call behind."""
         self.network.connect().hang_up()
         self.network.user("alice").hang_up()
-        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+        self.assertEqual(self.network.planned(), [])
 
 
 class BackPressureTests(NetworkTestCase):
@@ -546,7 +546,7 @@ class EndTests(NetworkTestCase):
         self.assertFalse(client.wire.lost)
         client.hang_up()
         self.assertEqual(self.network.doors["json"].connections, set())
-        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+        self.assertEqual(self.network.planned(), [])
 
     def test_aborted(self) -> None:
         """A client that does not hang up is not waited for long."""
@@ -671,7 +671,7 @@ class EndTests(NetworkTestCase):
         self.assertTrue(transport.disconnecting)
         connection.stopProducing()
         connection.connectionLost()
-        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+        self.assertEqual(self.network.planned(), [])
 
     def test_afterTheEnd(self) -> None:
         """Whatever the transport or the session says after the end is nothing."""
@@ -683,7 +683,7 @@ class EndTests(NetworkTestCase):
         client.protocol.close()
         client.protocol.resume()
         self.assertEqual(bytes(client.wire.unread), b"")
-        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+        self.assertEqual(self.network.planned(), [])
 
     def test_shutDown(self) -> None:
         """When the server stops everyone is told, logged in or not, after the answers still due."""

@@ -150,7 +150,7 @@ class HandshakeTests(DoorTestCase):
         self.network.clock.advance(1)
         self.assertTrue(silent.wire.aborted and half.wire.aborted)
         self.assertEqual(self.factory.connections, set())
-        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+        self.assertEqual(self.network.planned(), [])
 
     def test_countsForTheLogin(self) -> None:
         """The time for a login begins with the connection, not with the end of the handshake."""
@@ -203,7 +203,7 @@ class HandshakeTests(DoorTestCase):
         client = self.client(silent=True)
         client.wire.lose()
         self.assertEqual(self.factory.connections, set())
-        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+        self.assertEqual(self.network.planned(), [])
 
     def test_reader(self) -> None:
         """A login and a message of the largest kind go through, both ways."""

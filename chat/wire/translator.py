@@ -15,7 +15,7 @@ from chat.wire import Codec, coding, framing
 #: A connection that brings so many frames at once lets the others have their turn before it goes on;
 #: one that brings so much to be refused, which costs many times as much, sooner.
 FRAMES_AT_ONCE = 1000
-REFUSALS_AT_ONCE = 200
+REFUSALS_AT_ONCE = 40
 #: More than this only gathers for one long frame, for a transport brings 64 KiB at once.
 LONG_BYTES = 128 * 1024
 
