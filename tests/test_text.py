@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tracemalloc
 import re
+import tracemalloc
 import unicodedata
 from typing import Any, Callable, Sequence
 
