@@ -170,6 +170,7 @@ class ReloadTests(CredentialsTestCase):
         """Once the server stops nobody looks any more, however often it is told."""
         self.shown.stop()
         self.shown.stop()
+        Credentials(self.shown.pair, self.clock.seconds).stop()  # one that was never looked after
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_connections(self) -> None:
