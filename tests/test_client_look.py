@@ -49,7 +49,7 @@ class WordingTests(Somewhere):
 
     def setUp(self) -> None:
         """Alice reads, in a zone where it is ten past ten in the evening."""
-        self.zone("XXX-1")
+        self.zone("EAST-1")
         self.wording = Wording(lambda: NOW)
         self.wording.me = "alice"
 
@@ -58,7 +58,7 @@ class WordingTests(Somewhere):
         self.assertEqual(self.wording.moment("2026-11-22T21:07:00.123Z"), "22:07")
         self.assertEqual(self.wording.moment("2026-11-21T23:30:00.000Z"), "00:30")
         self.assertEqual(self.wording.moment("2026-11-21T22:30:00.000Z"), "2026-11-21 23:30")
-        self.zone("XXX+10")
+        self.zone("WEST+10")
         self.assertEqual(self.wording.moment("2026-11-21T23:30:00.000Z"), "2026-11-21 13:30")
 
     def test_message(self) -> None:
