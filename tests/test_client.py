@@ -78,8 +78,8 @@ from chat.messages import (
     Username,
     Version,
     Welcome,
-    milliseconds,
 )
+from chat.times import milliseconds
 from chat.wire import Codec
 from chat.wire.translator import FrameTranslator
 

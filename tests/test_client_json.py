@@ -120,7 +120,9 @@ class JsonTests(LineTests):
         self.server.answers.append(lambda session, frame: isinstance(frame, Message))
         self.alice()
         self.type(*['{"recipient": "bob", "body": "x", "ref": "r"}'] * 2)
-        self.assertIn("on its way already", self.event("failed")["reason"])
+        failed = self.event("failed")
+        self.assertIn("on its way already", failed["reason"])
+        self.assertEqual([failed[name] for name in ("code", "ref", "recipient")], ["ref-reused", "r", "bob"])
         self.assertEqual(len(self.server.frames(Message)), 1)
 
     def test_lost(self) -> None:

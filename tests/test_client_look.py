@@ -61,6 +61,16 @@ class WordingTests(Somewhere):
         self.zone("WEST+10")
         self.assertEqual(self.wording.moment("2026-11-21T23:30:00.000Z"), "2026-11-21 13:30")
 
+    def test_new_day(self) -> None:
+        """That another day has begun in the reader's zone is told once."""
+        now = [NOW]
+        wording = Wording(lambda: now[0])
+        told = []
+        for minutes in (0, 112, 113, 114):
+            now[0] = NOW + 60 * minutes
+            told.append(wording.new_day())
+        self.assertEqual(told, [[], [], ["It is 2026-11-23 now."], []])
+
     def test_message(self) -> None:
         """A message is a line about it, and its body, marked."""
         message = Message(

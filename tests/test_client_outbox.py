@@ -2,102 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from pathlib import Path
 from typing import Any
-from unittest import skipUnless
 
 from filelock import FileLock
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from chat.client import letters
 from chat.client.memory import Memory
-from chat.client.spool import Spool, drop, waiting
+from chat.client.spool import RefTaken, Spool, drop, waiting
 from chat.client.state import State, StateError
-from chat.messages import Failed, Message, TokenIssued
+from chat.messages import Failed, Message
 from tests.test_line_client import LineTests
 
 
 def letter(body: str) -> Message:
     """A message to Bob."""
     return Message(recipient="bob", body=body)
-
-
-class StateTests(SynchronousTestCase):
-    """The database of a profile."""
-
-    def setUp(self) -> None:
-        """A folder that is not there yet."""
-        self.folder = Path(self.mktemp()).absolute() / "profile"
-        self.state = State(self.folder)
-        self.addCleanup(self.state.close)
-
-    def test_nothing(self) -> None:
-        """Looking for what was never kept makes no file."""
-        self.assertEqual(self.state.names("a:1", "alice"), [])
-        self.assertIsNone(self.state.token("a:1", "alice"))
-        self.assertEqual(list(waiting(self.state)), [])
-        self.assertFalse(self.folder.exists())
-
-    @skipUnless(os.name == "posix", "Elsewhere, who may read a file is decided by its folder.")
-    def test_private(self) -> None:
-        """Nobody else can read it, whatever the umask allows."""
-        before = os.umask(0)
-        self.addCleanup(os.umask, before)
-        self.state.meet("a:1", "alice", ["bob"])
-        self.assertEqual(self.folder.stat().st_mode & 0o777, 0o700)
-        self.assertEqual(self.state.path.stat().st_mode & 0o777, 0o600)
-
-    def test_tokens(self) -> None:
-        """The token of an account is kept, replaced and forgotten; each server has its own."""
-        first, second = (TokenIssued(value=value, expires="2026-12-22T21:07:00.000Z") for value in "xy")
-        self.state.keep_token("a:1", "alice", first)
-        self.state.keep_token("b:1", "alice", second)
-        self.assertEqual(self.state.accounts("a:1"), ["alice"])
-        self.assertEqual(self.state.token("a:1", "alice"), first)
-        self.state.keep_token("a:1", "alice", second)
-        self.assertEqual(self.state.token("a:1", "alice"), second)
-        self.state.keep_token("a:1", "alice", None)
-        self.assertIsNone(self.state.token("a:1", "alice"))
-        self.assertEqual(self.state.token("b:1", "alice"), second)
-
-    def test_names(self) -> None:
-        """The names met last come first."""
-        self.state.meet("a:1", "alice", ["bob", "carol"])
-        self.state.meet("a:1", "alice", ["bob"])
-        self.assertEqual(self.state.names("a:1", "alice"), ["bob", "carol"])
-
-    def test_no_database(self) -> None:
-        """A file that is none, and a folder that cannot be, are named, with the reason."""
-        self.folder.mkdir(parents=True)
-        self.state.path.write_text("this is no database, however long it may be" * 100)
-        error = self.assertRaises(StateError, self.state.names, "a:1", "alice")
-        self.assertIn(str(self.state.path), str(error))
-        lost = State(self.state.path / "below")
-        self.assertRaises(StateError, lost.meet, "a:1", "alice", ["bob"])
-
-    def test_newer(self) -> None:
-        """What a newer program has made is left alone."""
-        self.state.meet("a:1", "alice", ["bob"])
-        self.state.close()
-        with sqlite3.connect(self.state.path) as connection:
-            connection.execute("PRAGMA user_version = 99")
-        connection.close()
-        error = self.assertRaises(StateError, State(self.folder).names, "a:1", "alice")
-        self.assertIn("newer version", str(error))
-
-    def test_half_done(self) -> None:
-        """A change that fails leaves nothing behind."""
-
-        def fail() -> None:
-            with self.state.change() as connection:
-                connection.execute("INSERT INTO names VALUES ('a:1', 'alice', 'bob', 1)")
-                connection.execute("INSERT INTO nonsense VALUES (1)")
-
-        self.assertRaises(StateError, fail)
-        self.assertEqual(self.state.names("a:1", "alice"), [])
 
 
 class SpoolTests(SynchronousTestCase):
@@ -205,13 +128,30 @@ class SpoolTests(SynchronousTestCase):
         self.assertRaises(StateError, self.spool().left_behind)
 
     def test_no_message(self) -> None:
-        """What is no message is said, and stays."""
+        """What is no message is told apart, and stays; the others are there all the same."""
+        for frame in (b'{"type":"message"}', b"g", "text", b'{"type":"system","data":{"keyword":"ping"}}'):
+            spool = self.spool()
+            self.keep(spool, "one", "two")
+            with self.state.change() as connection:
+                connection.execute("UPDATE outbox SET frame = ? WHERE ref = 'one'", (frame,))
+            self.assertEqual(self.bodies(spool.left_behind()), ["two"])
+            ((number, *_, bad), (*_, good)) = waiting(self.state)
+            self.assertEqual(spool.unreadable, [number])
+            self.assertIsNone(bad)
+            self.assertEqual(good, Message(recipient="bob", body="two", ref="two"))
+            spool.clear()
+
+    def test_taken(self) -> None:
+        """A ref under which another message is kept is not to be had; that message stays."""
         spool = self.spool()
         self.keep(spool, "one")
-        with self.state.change() as connection:
-            connection.execute("UPDATE outbox SET frame = ?", (b'{"type":"message"}',))
-        error = self.assertRaises(StateError, spool.left_behind)
-        self.assertIn("no message", str(error))
+        taken = spool.keep("one", Message(recipient="bob", body="two", ref="one"))
+        self.clock.advance(0)
+        self.assertIn("chat outbox", self.failureResultOf(taken, RefTaken).getErrorMessage())
+        self.assertEqual([each and each.body for *_, each in waiting(self.state)], ["one"])
+        same = spool.keep("one", Message(recipient="bob", body="one", ref="one", receipt=True))
+        self.clock.advance(0)
+        self.successResultOf(same)
 
     def test_gone_for_good(self) -> None:
         """Of a deleted account nothing stays; single messages can be thrown away."""
@@ -221,7 +161,7 @@ class SpoolTests(SynchronousTestCase):
         self.assertTrue(drop(self.state, number))
         self.assertFalse(drop(self.state, number))
         self.assertEqual(
-            [(place, account, each.body) for _, place, account, each in waiting(self.state)],
+            [(place, account, each and each.body) for _, place, account, each in waiting(self.state)],
             [("a:1", "alice", "two")],
         )
         spool.clear()
@@ -243,7 +183,7 @@ class KeepingTests(LineTests):
 
     def kept(self) -> list[str]:
         """What is in the outbox."""
-        return [message.body for *_, message in waiting(self.state)]
+        return [message.body for *_, message in waiting(self.state) if message]
 
     def type(self, *lines: str | Exception | None) -> None:
         """Type lines and see what happens."""
@@ -312,11 +252,115 @@ class KeepingTests(LineTests):
         self.run_for(2)
         self.assertEqual(
             self.console.shown[-2:],
-            ["Not sent to bob: No. (storage-full)", "It is kept, and sent when you log in the next time."],
+            [
+                "Not sent to bob: No. (storage-full)",
+                "It is kept, and sent as soon as the server takes it, now or the next time.",
+            ],
         )
         self.assertEqual(self.kept(), ["two"])
         self.type("/outbox")
         self.assertEqual(self.console.shown[-1], "Not known to be sent, to bob: two")
+
+    def test_offered_again(self) -> None:
+        """What a full disk refused is offered each minute, one message first; nothing is told twice."""
+        self.patch(letters, "_MOST", 2)
+        taken: set[str] = set()
+        asked: list[str] = []
+
+        def refuse(session: Any, frame: object) -> bool:
+            if not isinstance(frame, Message) or frame.body in taken:
+                return False
+            asked.append(frame.body)
+            return bool(session.say(Failed(code="storage-full", reason="No.", ref=frame.ref)))
+
+        self.server.answers.append(refuse)
+        self.alice()
+        self.type("/to bob one", "two", "three")
+        self.run_for(1)
+        self.type("/ping")
+        self.assertIn("The server is there.", self.console.shown)
+        self.assertEqual(asked, ["one", "two", "three"])
+        told = len(self.console.shown)
+        self.run_for(125, 1)
+        self.assertEqual(asked[3:], ["one", "one"])
+        self.line.broken = True
+        self.session().cut()
+        self.run_for(61, 1)
+        self.line.broken = False
+        taken.add("one")
+        self.run_for(130, 1)
+        self.assertEqual(asked[5:], ["two", "three", "two"])
+        taken |= {"two", "three"}
+        self.run_for(61, 1)
+        self.assertEqual([kept.message.body for kept in self.server.ledger.values()], ["one", "two", "three"])
+        self.assertEqual(
+            [line for line in self.console.shown[told:] if line.startswith(("#", "Not", "It is"))],
+            [f"#{number} to bob: waiting" for number in (1, 2, 3)],
+        )
+        self.assertEqual(self.kept(), [])
+        self.type("/quit")
+        self.assertEqual(self.complaints, [])
+
+    def test_refused_for_good_at_last(self) -> None:
+        """What a full disk refused first, and then the server for another reason, is told, and gone."""
+        codes = ["storage-full", "too-large"]
+        self.server.answers.append(
+            lambda session, frame: (
+                isinstance(frame, Message)
+                and session.say(Failed(code=codes.pop(0), reason="No.", ref=frame.ref))
+            )
+        )
+        status = self.alice()
+        self.type("/to bob one")
+        self.run_for(65, 1)
+        self.assertEqual(self.console.shown[-2:], ["Not sent to bob: No. (too-large)", "| one"])
+        self.assertEqual(self.kept(), [])
+        codes.append("storage-full")
+        self.type("two", "/quit")
+        self.assertEqual(self.successResultOf(status), 5)
+        self.assertEqual(self.kept(), ["two"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_ref_taken(self) -> None:
+        """A ref that belongs to something else that is kept is refused, and that is sent."""
+        status = self.alice()
+        self.line.broken = True
+        self.session().cut()
+        self.flush()
+        self.type("/to bob one", "/quit")
+        self.successResultOf(status)
+        with self.state.change() as connection:
+            connection.execute("UPDATE outbox SET ref = 'r', owner = 'another that runs'")
+        running = FileLock(self.state.folder / "client-another that runs.lock", timeout=0)
+        running.acquire()
+        self.addCleanup(running.release)
+        self.line.broken = False
+        self.begin(
+            username="alice",
+            password="wonderland",
+            memory=lambda: Memory(self.clock, self.state, "a:1"),
+            programs=True,
+        )
+        self.type('{"recipient": "bob", "body": "two", "ref": "r"}')
+        self.assertIn("another message", self.console.shown[-1])
+        self.assertEqual((self.kept(), list(self.server.ledger)), (["one"], []))
+
+    def test_no_message(self) -> None:
+        """Something in the outbox that is none is named, with what to do; the rest is sent."""
+        status = self.alice()
+        self.line.broken = True
+        self.session().cut()
+        self.flush()
+        self.type("/to bob one", "two", "/quit")
+        self.successResultOf(status)
+        with self.state.change() as connection:
+            connection.execute("UPDATE outbox SET frame = 'x' WHERE number = 1")
+        self.line.broken = False
+        self.begin(
+            username="alice", password="wonderland", memory=lambda: Memory(self.clock, self.state, "a:1")
+        )
+        self.assertIn("chat outbox --drop 1", "".join(self.console.shown))
+        self.assertEqual([kept.message.body for kept in self.server.ledger.values()], ["two"])
 
     def test_refused_later(self) -> None:
         """Of what was left and is refused now, the text is shown, for nobody remembers it."""
@@ -382,71 +426,3 @@ class KeepingTests(LineTests):
         self.type("/delete-account", "wonderland")
         self.assertIn("still on disk", self.console.shown[-2])
         self.assertEqual(self.console.shown[-1], "Your account is deleted.")
-
-
-class StayTests(LineTests):
-    """Staying logged in."""
-
-    def setUp(self) -> None:
-        """A profile."""
-        super().setUp()
-        self.state = State(Path(self.mktemp()).absolute())
-        self.addCleanup(self.state.close)
-
-    def begin(self, stay: bool = False, **more: Any) -> Deferred[int]:
-        """Start the client."""
-        return super().begin(memory=lambda: Memory(self.clock, self.state, "a:1", stay), **more)
-
-    def test_stay(self) -> None:
-        """Who stays logged in types no password and no name the next time, until they log out."""
-        self.begin(stay=True)
-        self.type("alice", "wonderland", "/quit")
-        self.console.asked.clear()
-        self.begin()
-        self.assertIn("Welcome, alice.", self.console.shown[-1])
-        self.assertEqual(self.console.asked, [])
-        self.type("/logout")
-        self.assertEqual(self.state.accounts("a:1"), [])
-        self.assertEqual(self.console.asked, ["Username: "])
-
-    def test_not_asked_for(self) -> None:
-        """Otherwise nothing is kept."""
-        self.begin()
-        self.type("alice", "wonderland", "/quit")
-        self.assertEqual(self.state.accounts("a:1"), [])
-
-    def test_several(self) -> None:
-        """Where several stay, the name decides; with a password given, that is used."""
-        for name, password in (("alice", "wonderland"), ("bob", "correct horse")):
-            self.begin(stay=True, username=name)
-            self.type(password, "/quit")
-        self.console.asked.clear()
-        self.begin()
-        self.assertEqual(self.console.asked, ["Username: "])
-        self.begin(username="Bob")
-        self.assertIn("Welcome, bob.", self.console.shown[-1])
-        tokens = len(self.server.tokens or {})
-        self.begin(username="bob", password="correct horse")
-        self.assertEqual(len(self.server.tokens or {}), tokens + 1)
-
-    def test_revoked(self) -> None:
-        """When the token is not taken any more, the password is asked, and the token forgotten."""
-        self.begin(stay=True, username="alice")
-        self.type("wonderland", "/quit")
-        self.server.tokens = {}
-        self.console.asked.clear()
-        self.begin(username="alice")
-        self.assertEqual(self.console.asked, ["(Password: )"])
-        self.assertIn("does not stay logged in any more", self.console.shown[-1])
-        self.assertEqual(self.state.accounts("a:1"), [])
-
-    def test_no_disk(self) -> None:
-        """When the token cannot be kept, that is said, and the conversation goes on."""
-        self.state.folder.mkdir(parents=True)
-        self.state.path.mkdir()
-        complaints: list[str] = []
-        memory = Memory(self.clock, self.state, "a:1", True, complain=complaints.append)
-        LineTests.begin(self, memory=lambda: memory, username="alice")
-        self.type("wonderland")
-        self.assertIn("Welcome, alice.", "".join(self.console.shown))
-        self.assertIn("do not stay logged in", complaints[0])

@@ -180,6 +180,17 @@ class CommandTests(LineTests):
                 teller.message(message)
                 self.assertEqual(self.console.rung, times)
 
+    def test_midnight(self) -> None:
+        """Before the first line of another day its date is told; times without a date mean that day."""
+        now = [NOW]
+        teller = WordTeller(self.console, Wording(lambda: now[0]))
+        teller.note("one")
+        now[0] += 86_400
+        teller.note("two", "three")
+        one, date, *others = self.console.shown
+        self.assertEqual([one, *others], ["one", "two", "three"])
+        self.assertRegex(date, r"^It is 2026-11-2\d now\.$")
+
     def test_delivered_later(self) -> None:
         """What was sent by an earlier run, and is delivered now, is told, too."""
         self.alice()
@@ -247,7 +258,7 @@ class TerminalTests(SynchronousTestCase):
 
         person, screen = self.person("--profile", "default", columns=40)
         person.expect("Welcome, alice")  # nothing was asked
-        person.expect(">")
+        person.expect_exact("\x1b[?25h")
         person.send("\x1b[A\x1b[A")
         person.expect("/history bob")
         person.sendcontrol("c")

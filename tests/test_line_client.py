@@ -23,7 +23,7 @@ import pexpect
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from chat.client import Backoff
+from chat.client import Backoff, places
 from chat.client.console import Completions, EndOfInput, OutputGone, PlainConsole
 from chat.client.line import LineClient
 from chat.client.look import Tone
@@ -69,6 +69,7 @@ class ScriptedConsole:
         self.broken = False
         self.rung = 0
         self.offered: Completions | None = None
+        self.unseen: Deferred[None] = succeed(None)
         self._lines: deque[str | Exception | None] = deque()
         self._waiter: Deferred[Optional[str]] | None = None
 
@@ -77,6 +78,10 @@ class ScriptedConsole:
         if self.broken:
             raise OutputGone("nobody reads")
         self.shown += line.split("\n")  # a body comes in one piece
+
+    def seen(self) -> Deferred[None]:
+        """At once, unless the test says something else."""
+        return self.unseen
 
     def ring(self) -> None:
         """Count it."""
@@ -939,6 +944,32 @@ class CommandLineTests(SynchronousTestCase):
         status, _, err = self.run_main("trust")
         self.assertEqual((status, "Line 1" in err), (1, True))
 
+    def test_narrow_help(self) -> None:
+        """On 40 columns the help says the same, and is broken at spaces."""
+        for command in ("", "send", "outbox", "join", "recover", "profile", "trust"):
+            texts = []
+            for columns in ("100", "40"):
+                self.patch(os, "environ", {**os.environ, "COLUMNS": columns})
+                status, text, _ = self.run_main(*filter(None, (command, "--help")))
+                self.assertEqual(status, 0)
+                texts.append(text.partition("\n\n")[2])  # what is below the usage
+            wide, narrow = texts
+            self.assertEqual(narrow.split(), wide.split())
+            broad = [line for line in narrow.split("\n") if len(line) > 40]
+            self.assertEqual([line for line in broad if " " in line.strip()], [])
+
+    def test_no_home(self) -> None:
+        """Where nothing can be kept, what is of no use without an outbox says so."""
+
+        def none(profile: str) -> Path:
+            raise places.Homeless("XDG_STATE_HOME")
+
+        self.patch(places, "state", none)
+        for arguments in (("send", "bob", "--queue"), ("outbox",), ("outbox", "--send")):
+            status, _, err = self.run_main(*arguments, *(("-u", "a") if len(arguments) > 1 else ()))
+            self.assertEqual(status, 2)
+            self.assertIn("set XDG_STATE_HOME", err)
+
     def test_no_password_option(self) -> None:
         """A password cannot be given as an argument."""
         status, _, _ = self.run_main("send", "bob", "--user", "a", "--password", "secret")
@@ -1127,6 +1158,10 @@ class RealServerTests(SynchronousTestCase):
             "send", "bob", "--server", "127.0.0.1:1", "--timeout", "0.5", *self.daemon.user("alice")
         )
         self.assertEqual(done.returncode, 5)
+        done = self.daemon.chat("127.0.0.1:1", "--json")
+        self.assertEqual(done.returncode, 5)
+        self.assertTrue(done.stdout.startswith(b'{"event": "over", "reason": "The server cannot be'), done)
+        self.assertIn(b"cannot be reached", done.stderr)
 
     def test_unix_socket(self) -> None:
         """C{unix:PATH} works like any address."""

@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterator, Optional, Protocol, TextIO
 
 from twisted.internet.defer import Deferred, succeed
 
+from chat.client.echo import Echo
 from chat.client.look import Look, Tone
 
 #: Given what stands before the cursor: what could be meant, and how many characters it replaces.
@@ -35,9 +36,15 @@ class Console(Protocol):
     interactive: bool
 
     def show(self, line: str, tone: Tone = Tone.PLAIN) -> None:
-        """Show a line, without tearing what is being typed.
+        """Show a line, without tearing what is being typed; now, or when that can be.
 
         @raise OutputGone: it cannot be shown.
+        """
+
+    def seen(self) -> Deferred[None]:
+        """Fires when all that was given to be shown is to be seen.
+
+        @return: fails with L{OutputGone} if it cannot be.
         """
 
     def ring(self) -> None:
@@ -95,13 +102,17 @@ class PlainConsole:
         self._lines: deque[Optional[bytes]] = deque()
         self._reading = False
         self._waiter: Deferred[Optional[str]] | None = None
-        self._saved: Any = None
+        self._echo = Echo(source)
         self._thread = threading.Thread(target=self._read_lines, name="typed lines", daemon=True)
         self._thread.start()
 
     def show(self, line: str, tone: Tone = Tone.PLAIN) -> None:
         """See L{Console.show}."""
         self._write(self._look.dress(line, tone) + "\n")
+
+    def seen(self) -> Deferred[None]:
+        """See L{Console.seen}."""
+        return succeed(None)
 
     def ring(self) -> None:
         """See L{Console.ring}."""
@@ -126,7 +137,7 @@ class PlainConsole:
 
     def close(self) -> Deferred[None]:
         """See L{Console.close}."""
-        self._restore()
+        self._echo.restore()
         return succeed(None)
 
     def _write(self, text: str) -> None:
@@ -184,27 +195,11 @@ class PlainConsole:
 
     @contextmanager
     def _hiding(self, hide: bool) -> Iterator[None]:
-        if not hide:
-            yield
-            return
-        try:
-            import termios
-        except ImportError:  # no such terminals here
-            yield
-            return
-        self._saved = termios.tcgetattr(self._source)
-        silent = termios.tcgetattr(self._source)
-        silent[3] &= ~termios.ECHO
-        termios.tcsetattr(self._source, termios.TCSADRAIN, silent)
+        if hide:
+            self._echo.off()
         try:
             yield
         finally:
-            self._restore()
-            self._reactor.callFromThread(self._write, "\n")
-
-    def _restore(self) -> None:
-        saved, self._saved = self._saved, None
-        if saved is not None:
-            import termios
-
-            termios.tcsetattr(self._source, termios.TCSADRAIN, saved)
+            if hide:
+                self._echo.restore()
+                self._reactor.callFromThread(self._write, "\n")

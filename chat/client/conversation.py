@@ -255,31 +255,45 @@ class Conversation:
 
     # --- from the server ----------------------------------------------------------------
 
-    def _message(self, message: Message) -> Awaitable[None] | None:
-        assert self._commands is not None
+    def _message(self, message: Message) -> Awaitable[None]:
         self._due -= 1
         self._touch()
         try:
             self._teller.message(message)
         except OutputGone as gone:
-            self._end(gone)
-            return Deferred()  # never taken, so never confirmed
+            return self._unseen(gone)
+        shown = self._console.seen()
+        return shown.addCallbacks(lambda _: self._seen(message), self._not_shown)
+
+    def _seen(self, message: Message) -> None:
+        assert self._commands is not None
         if message.returned is None:
             self._commands.heard = message.sender
             self._names.meet(message.sender)
-        return None
+
+    def _not_shown(self, failure: Failure) -> Deferred[None]:
+        gone = failure.value
+        if not isinstance(gone, OutputGone):
+            failure.raiseException()
+        return self._unseen(gone)
+
+    def _unseen(self, gone: OutputGone) -> Deferred[None]:
+        self._end(gone)
+        return Deferred()  # never taken, so never confirmed
 
     def _created(self, created: Created) -> None:
         self._tell(self._teller.answer, created)
 
     def _token_changed(self, token: TokenIssued | None) -> None:
-        self._memory.token_changed(self._client.username, token)
+        self._tell(self._memory.token_changed, self._client.username, token)
 
     def _connected(self, welcome: Welcome) -> None:
         again = self._commands is not None
         if not again:
             self._memory.account = welcome.username
-            self._letters = Letters(self._client, self._memory.keeping(), self._teller, self._watch)
+            self._letters = Letters(
+                self._reactor, self._client, self._memory.keeping(), self._teller, self._watch
+            )
             self._commands = ClientCommands(welcome.username, self._letters.unsent)
             self._names = Acquaintances(self._memory.names())
             self._console.offer(self._names.completions)

@@ -1,4 +1,4 @@
-"""A terminal with a line editor: what arrives is shown above the line being typed."""
+"""A terminal with a line editor: nothing is ever changed but the line that is being typed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import DummyHistory, History, InMemoryHistory
 from prompt_toolkit.output import create_output
 from prompt_toolkit.output.vt100 import Vt100_Output
-from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.shortcuts import CompleteStyle
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 
-from chat.client.console import Completions, EndOfInput
+from chat.client.arrivals import Arrivals
+from chat.client.console import Completions, EndOfInput, OutputGone
+from chat.client.drawing import AppendingRenderer
+from chat.client.echo import Echo
 from chat.client.look import Look, Tone
+
+#: Stands before what is typed, where nothing is asked.
+_MARK = "> "
 
 
 class _Interrupted(Exception):
@@ -44,18 +50,21 @@ class EditedConsole:
     """For a person at a terminal; see L{chat.client.console.Console}.
 
     Ctrl-D, or Ctrl-C on an empty line, is the end of the input; Ctrl-C discards what
-    has been typed.  Passwords are never kept in the history.  Only the line that is being
-    typed is ever drawn again, no menus and no bars: what is shown above it stays.
+    has been typed.  Passwords are never kept in the history.  There is no prompt before
+    something is typed, and there are no menus and no bars; so nothing that is shown need
+    ever be taken back to show something else.
     """
 
     interactive = True
 
-    def __init__(self, look: Look | None = None, history: History | None = None) -> None:
+    def __init__(self, clock: IReactorTime, look: Look | None = None, history: History | None = None) -> None:
         self._look = Look() if look is None else look
         self._output = create_output()
         if isinstance(self._output, Vt100_Output):
             # Asking where the cursor is serves only menus, and not all terminals answer.
             self._output.enable_cpr = False
+        self._arrivals = Arrivals(clock, self, self._write)
+        self._renderer = AppendingRenderer(self._output, self._arrivals.left)
         self._completer = _Completer()
         self._commands = self._editor(
             InMemoryHistory() if history is None else history,
@@ -64,14 +73,20 @@ class EditedConsole:
             complete_style=CompleteStyle.READLINE_LIKE,
         )
         self._secrets = self._editor(DummyHistory())
-        self._patch = patch_stdout(raw=True)
-        self._patch.__enter__()
+        # What is typed while no line is asked for is shown when it is its turn, and not twice.
+        self._echo = Echo(sys.stdin.fileno())
+        self._echo.off()
+        self._asking: PromptSession[str] | None = None
         self._question: asyncio.Future[Optional[str]] | None = None
         self._closed = False
 
     def show(self, line: str, tone: Tone = Tone.PLAIN) -> None:
         """See L{Console.show<chat.client.console.Console.show>}."""
-        print(self._look.dress(line, tone), file=sys.stdout, flush=True)
+        self._arrivals.show(self._look.dress(line, tone))
+
+    def seen(self) -> Deferred[None]:
+        """See L{Console.seen<chat.client.console.Console.seen>}."""
+        return self._arrivals.seen()
 
     def ring(self) -> None:
         """See L{Console.ring<chat.client.console.Console.ring>}."""
@@ -92,34 +107,75 @@ class EditedConsole:
         if self._closed:
             return succeed(None)
         self._closed = True
-        if self._question is None:
-            self._restore()
-            return succeed(None)
-        # The editor must leave raw mode before the event loop ends.
-        self._question.cancel()
-        ended = asyncio.ensure_future(asyncio.wait([self._question]))
-        return Deferred.fromFuture(ended).addCallback(lambda _: self._restore())
+        ended: Deferred[Any] = succeed(None)
+        if self._question is not None:
+            # The editor must leave raw mode before the event loop ends.
+            self._question.cancel()
+            ended = Deferred.fromFuture(asyncio.ensure_future(asyncio.wait([self._question])))
+        return ended.addCallback(lambda _: self._echo.restore())
 
-    def _restore(self) -> None:
-        self._patch.__exit__(None, None, None)
+    # --- the line that is being typed ---------------------------------------------------
+
+    @property
+    def begun(self) -> bool:
+        """See L{chat.client.arrivals.TypedLine.begun}."""
+        if self._asking is None:
+            return False
+        return self._renderer.drawn or bool(self._asking.app.current_buffer.text)
+
+    def leave(self) -> None:
+        """See L{chat.client.arrivals.TypedLine.leave}."""
+        self._renderer.leave()
+
+    def resume(self) -> None:
+        """See L{chat.client.arrivals.TypedLine.resume}."""
+        self._renderer.away = False
+        if self._asking is not None:
+            self._asking.app.invalidate()
+
+    def _pressed(self, sender: object) -> None:
+        self._renderer.away = False
+        self._arrivals.pressed()
+
+    def _write(self, text: str) -> None:
+        try:
+            self._output.write_raw(text)
+            self._output.flush()
+        except OSError as error:
+            raise OutputGone(str(error)) from None
 
     def _editor(self, history: History, **more: Any) -> PromptSession[str]:
-        return PromptSession(
+        editor: PromptSession[str] = PromptSession(
             history=history,
             output=self._output,
             interrupt_exception=_Interrupted,
             eof_exception=EndOfInput,
             reserve_space_for_menu=0,
+            enable_suspend=True,
             **more,
         )
+        editor.app.renderer = self._renderer
+        editor.app.key_processor.after_key_press += self._pressed
+        return editor
 
     async def _ask(self, prompt: str, hidden: bool) -> Optional[str]:
         editor = self._secrets if prompt else self._commands
-        while True:
-            try:
-                return await editor.prompt_async(prompt or "> ", is_password=hidden)
-            except asyncio.CancelledError:
-                raise CancelledError from None  # the one that Twisted's callers know
-            except _Interrupted:
-                if not editor.default_buffer.text:
-                    raise EndOfInput from None
+
+        def before() -> str:
+            return prompt or (_MARK if editor.default_buffer.text else "")
+
+        self._asking = editor
+        try:
+            while True:
+                try:
+                    return await editor.prompt_async(before, is_password=hidden)
+                except asyncio.CancelledError:
+                    raise CancelledError from None  # the one that Twisted's callers know
+                except _Interrupted:
+                    if not editor.default_buffer.text:
+                        raise EndOfInput from None
+                finally:
+                    self._renderer.away = False
+        finally:
+            self._asking = None
+            self._arrivals.done()

@@ -14,7 +14,10 @@ from chat.messages import PROTOCOL_VERSION, Failed, Fatal, Frame
 from chat.wire.text_words import visible
 
 #: What the server ends a conversation with and would end the next one with, too.
-_FOR_GOOD = frozenset({Code.ACCOUNT_GONE, Code.MALFORMED_FRAME, Code.FRAME_TOO_LARGE})
+_FOR_GOOD = frozenset({Code.ACCOUNT_GONE, Code.LOGGED_OUT, Code.MALFORMED_FRAME, Code.FRAME_TOO_LARGE})
+
+#: What the server refuses today, and may take tomorrow.
+_PASSING = frozenset({Code.STORAGE_FULL, Code.SLOW_DOWN})
 
 
 class ClientError(Exception):
@@ -39,6 +42,11 @@ class Refused(ClientError):
     def by(cls, frame: Failed) -> Refused:
         """The exception that says what this frame says."""
         return cls(frame.code, frame.reason, frame.seconds)
+
+    @property
+    def passing(self) -> bool:
+        """Whether it says nothing about what was asked, so that the same may be granted later."""
+        return self.code in _PASSING
 
 
 class NoSuchAccount(ClientError):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from secrets import token_hex
 from typing import Any, Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from chat.client.client import Client
 from chat.client.console import OutputGone
 from chat.client.errors import ClientError, Refused, told
 from chat.client.fates import WAITING, Fate
+from chat.client.spool import RefTaken, no_message
 from chat.client.state import StateError
 from chat.client.teller import Teller
 from chat.client.wording import marked
@@ -25,12 +27,17 @@ from chat.wire.text_words import Asked, beginning
 _MOST = 5_000
 _MOST_CHARACTERS = 2 * 1024 * 1024
 
-#: Refusals that say nothing about the message: it is kept, and sent again the next time.
-_PASSING = frozenset({Code.STORAGE_FULL, Code.SLOW_DOWN})
+#: What the server could not take yet is offered again after so long.
+_AGAIN_SECONDS = 60.0
 
 
 class Keeping(Protocol):
-    """Where letters are kept; see L{chat.client.spool.Spool}."""
+    """Where letters are kept; see L{chat.client.spool.Spool}.
+
+    @ivar unreadable: the numbers of what is no letter, after L{left_behind}.
+    """
+
+    unreadable: list[int]
 
     def keep(self, ref: str, message: Message) -> Deferred[None]:
         """Keep one."""
@@ -51,6 +58,9 @@ class Keeping(Protocol):
 class Unkept:
     """Keeps nothing beyond the program's end."""
 
+    def __init__(self) -> None:
+        self.unreadable: list[int] = []
+
     def keep(self, ref: str, message: Message) -> Deferred[None]:
         """See L{Keeping.keep}."""
         return succeed(None)
@@ -69,14 +79,33 @@ class Unkept:
         """See L{Keeping.close}."""
 
 
+def portions(messages: Iterable[Message]) -> Iterator[list[Message]]:
+    """Messages by as many as may be on their way together."""
+    portion: list[Message] = []
+    characters = 0
+    for message in messages:
+        length = _length(message)
+        if portion and (len(portion) >= _MOST or characters + length > _MOST_CHARACTERS):
+            yield portion
+            portion, characters = [], 0
+        portion.append(message)
+        characters += length
+    if portion:
+        yield portion
+
+
 class Letters:
     """Sends messages, and tells what becomes of each.
+
+    What the server cannot take now, because its disk is full for example, is offered again
+    every minute: one message first, and when that is taken, the others.
 
     @ivar kept: whether what is unsent outlasts the program.
     """
 
     def __init__(
         self,
+        clock: IReactorTime,
         client: Client,
         keeping: Keeping,
         teller: Teller,
@@ -86,6 +115,7 @@ class Letters:
         @param watch: told of everything that is under way.
         """
         self.kept = not isinstance(keeping, Unkept)
+        self._clock = clock
         self._client = client
         self._keeping = keeping
         self._teller = teller
@@ -93,9 +123,13 @@ class Letters:
         self._under_way: dict[str, Message] = {}
         self._characters = 0
         self._left: list[Message] = []
+        self._later: list[Message] = []
+        self._put_off: set[str] = set()  # the refs of what the server could not take when it was asked last
+        self._offered = ""  # the ref of what was offered again last
+        self._offer: IDelayedCall | None = None
 
     def __len__(self) -> int:
-        return len(self._under_way) + len(self._left)
+        return len(self._under_way) + len(self._left) + len(self._later)
 
     @property
     def room(self) -> bool:
@@ -107,14 +141,13 @@ class Letters:
         ref = message.ref or token_hex(12)
         message = msgspec.structs.replace(message, ref=ref)
         if ref in self._under_way:
-            self._teller.failed("Not sent: a message with this ref is on its way already.")
+            self._not_sent(message, Code.REF_REUSED, "a message with this ref is on its way already")
             return
         try:
             kept = self._keeping.keep(ref, message)
         except ValueError:
-            self._teller.failed(
-                "Not sent: some of it is no text in the encoding that your terminal says it has; see LC_ALL."
-            )
+            reason = "some of it is no text in the encoding that your terminal says it has; see LC_ALL"
+            self._not_sent(message, Code.BAD_FRAME, reason)
             return
         self._begin(ref, message)
         kept.addErrback(self._not_kept)
@@ -127,26 +160,26 @@ class Letters:
             self._left = self._keeping.left_behind()
         except StateError as error:
             self._teller.failed(f"What was kept to be sent cannot be read: {error}.")
+        for number in self._keeping.unreadable:
+            self._teller.failed(f"{no_message(number)}.")
         return len(self._left)
 
     def send_left(self) -> bool:
         """Send what was left, as much as there is room for; whether that was all."""
         while self._left and self.room:
-            message = self._left.pop(0)
-            ref = message.ref or ""
-            self._begin(ref, message)
-            self._finish(self._post(ref, message), ref, message, left=True)
+            self._send_again(self._left.pop(0))
         return not self._left
 
     def unsent(self) -> list[str]:
         """What the server is not known to have, a line each."""
         return [
             f"Not known to be sent, to {beginning(message.recipient)}: {beginning(message.body)}"
-            for message in (*self._under_way.values(), *self._left)
+            for message in (*self._under_way.values(), *self._left, *self._later)
         ] or ["The server has everything that you sent."]
 
     def clear(self) -> None:
         """The account is gone."""
+        self._left, self._later = [], []
         try:
             self._keeping.clear()
         except StateError as error:
@@ -154,6 +187,9 @@ class Letters:
 
     def close(self) -> None:
         """Leave what is unsent to the next client."""
+        offer, self._offer = self._offer, None
+        if offer is not None:
+            offer.cancel()
         self._keeping.close()
 
     def _begin(self, ref: str, message: Message) -> None:
@@ -190,24 +226,67 @@ class Letters:
                 fate = self._client.delivered(answer.id)
                 fate.addCallback(self._settled, message.recipient)
                 fate.addErrback(lambda failure: failure.trap(ClientError, OutputGone) and None)
+            if ref in self._put_off:
+                self._put_off.discard(ref)
+                self._left += self._later
+                self._later.clear()
+                self.send_left()
 
         def refused(failure: Failure) -> None:
-            error = failure.trap(Refused) and failure.value
-            assert isinstance(error, Refused)
-            later = self.kept and error.code in _PASSING
-            if not later:
-                self._end(ref)
-                self._keeping.forget(ref)
-            self._teller.refused(
-                Failed(code=error.code, reason=error.reason, seconds=error.seconds, ref=message.ref),
-                Asked(recipient=message.recipient),
-            )
+            error = failure.value
+            if not isinstance(error, (Refused, RefTaken)):
+                failure.raiseException()
+            self._end(ref)
+            if isinstance(error, RefTaken):
+                self._not_sent(message, Code.REF_REUSED, str(error))
+                return
+            later = error.passing and self.kept
+            if not (later and ref in self._put_off):  # otherwise it has been told
+                self._teller.refused(
+                    Failed(code=error.code, reason=error.reason, seconds=error.seconds, ref=message.ref),
+                    Asked(recipient=message.recipient),
+                )
             if later:
-                self._teller.note("It is kept, and sent when you log in the next time.")
-            elif left:
+                self._put_it_off(message)
+                return
+            self._put_off.discard(ref)
+            self._keeping.forget(ref)
+            if left:
                 self._teller.note(*marked(message.body))
 
         self._watch(sent.addCallbacks(accepted, refused))
+
+    def _not_sent(self, message: Message, code: Code, reason: str) -> None:
+        """Told as a refusal of the server is."""
+        refusal = Failed(code=code.value, reason=f"{reason}.", ref=message.ref)
+        self._teller.refused(refusal, Asked(recipient=message.recipient))
+
+    def _put_it_off(self, message: Message) -> None:
+        if not self._put_off:
+            self._teller.note("It is kept, and sent as soon as the server takes it, now or the next time.")
+        ref = message.ref or ""
+        self._put_off.add(ref)
+        # The one that was offered alone is still the first of them.
+        self._later.insert(0 if ref == self._offered else len(self._later), message)
+        self._offer_in_a_while()
+
+    def _offer_in_a_while(self) -> None:
+        if self._offer is None:
+            self._offer = self._clock.callLater(_AGAIN_SECONDS, self._offer_one)
+
+    def _offer_one(self) -> None:
+        self._offer = None
+        if self._later and self._client.connected:
+            first = self._later.pop(0)
+            self._offered = first.ref or ""
+            self._send_again(first)
+        elif self._later and not self._client.stopped:
+            self._offer_in_a_while()
+
+    def _send_again(self, message: Message) -> None:
+        ref = message.ref or ""
+        self._begin(ref, message)
+        self._finish(self._post(ref, message), ref, message, left=True)
 
     def _settled(self, fate: Fate, recipient: str) -> None:
         # What came back is shown itself; what was recalled was recalled by this person.
@@ -217,7 +296,7 @@ class Letters:
     def _not_kept(self, failure: Failure) -> Failure | None:
         """It is sent from memory instead."""
         error = failure.value
-        if not isinstance(error, StateError):
+        if not isinstance(error, StateError) or isinstance(error, RefTaken):
             return failure
         if self.kept:
             self.kept = False

@@ -35,6 +35,7 @@ class Memory:
         @param server: its address, in one form.
         @param stay: keep the token, so that nobody need type the password the next time.
         @param outbox: keep what is not sent yet.
+        @param complain: told what cannot be kept.
         """
         self.account = ""
         self._clock = clock
@@ -49,12 +50,11 @@ class Memory:
         if self._state is not None:
             with suppress(StateError):
                 names = [username] if username is not None else self._state.accounts(self._server)
-                for name in names if len(names) == 1 else []:
-                    for form in (name, name.lower()):
-                        token = self._state.token(self._server, form)
-                        if token is not None:
-                            self.account, self._stay = form, True
-                            return form, token
+                for name in map(own_form, names if len(names) == 1 else []):
+                    token = self._state.token(self._server, name)
+                    if token is not None:
+                        self.account, self._stay = name, True
+                        return name, token
         return None
 
     def token_changed(self, username: str, token: TokenIssued | None) -> None:
@@ -87,3 +87,13 @@ class Memory:
         with suppress(StateError):
             if self._state is not None and names:
                 self._state.meet(self._server, self.account, names)
+
+
+def own_form(name: str) -> str:
+    """A name in the one form that the server gives it; as it is where it could be no name."""
+    if name.isascii():
+        return name.lower()
+
+    from chat.prepared import address  # takes a while to import
+
+    return address(name) or name

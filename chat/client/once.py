@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any, Callable
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, gatherResults
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -15,8 +16,6 @@ from chat.client.client import Client
 from chat.client.errors import (
     ClientError,
     Disconnected,
-    Distrust,
-    NoSuchAccount,
     Refused,
     Silent,
     Stopped,
@@ -24,7 +23,8 @@ from chat.client.errors import (
     told,
 )
 from chat.client.fates import WAITING, Fate
-from chat.client.letters import Keeping, Unkept
+from chat.client.letters import Keeping, Unkept, portions
+from chat.client.spool import no_message
 from chat.client.state import StateError
 from chat.messages import Accepted, Message, TokenIssued
 from chat.wire import Codec
@@ -95,11 +95,21 @@ class _NotAccepted(Exception):
     """The server does not take a message, or cannot be asked; the text says why.
 
     @ivar status: which of the two, as an exit status.
+    @ivar passing: whether it may be taken later.
     """
 
-    def __init__(self, reason: str, status: int) -> None:
+    def __init__(self, reason: str, status: int, passing: bool) -> None:
         super().__init__(reason)
         self.status = status
+        self.passing = passing
+
+    @classmethod
+    def because(cls, error: Exception) -> _NotAccepted:
+        """It is not accepted for this reason."""
+        cause = (isinstance(error, Stopped) and error.cause) or error
+        unreachable = isinstance(cause, (Disconnected, Stopped))
+        passing = unreachable or (isinstance(cause, Refused) and cause.passing)
+        return cls(told(cause), UNREACHABLE if unreachable else REFUSED, passing)
 
 
 async def send_once(
@@ -125,17 +135,20 @@ async def send_once(
         left = queue.left_behind()
         await queue.keep(ref, order.message(ref))
         client.start().addErrback(lambda failure: failure.trap(ClientError) and None)
-        others = [_send_left(client, queue, message, complain) for message in left if message.ref != ref]
+        others = [message for message in left if message.ref != ref]
+        unsent = await _send_left(reactor, client, queue, others, order.patience, reasons, complain)
+        if unsent is not None and not isinstance(unsent, Refused):
+            raise _NotAccepted.because(unsent)
         accepted = await _accepted(reactor, client, order, ref, reasons)
         queue.forget(ref)
-        with suppress(TimeoutError):
-            await gatherResults(others, consumeErrors=True).addTimeout(_ANSWER_SECONDS, reactor)
+        if unsent is not None and unsent.passing:
+            complain(f"What was kept before is still unsent. {told(unsent)}")
         if order.wait is None and accepted.state == WAITING:
             return DELIVERED
         wait = max(0.0, (order.wait or 0.0) - (reactor.seconds() - began))
         return await _fate(reactor, client, accepted, wait, complain)
     except _NotAccepted as error:
-        if error.status == UNREACHABLE and queues:
+        if error.passing and queues:
             complain(f"Kept in the outbox, and sent the next time. {error}")
             return QUEUED
         queue.forget(ref)
@@ -160,12 +173,9 @@ async def _accepted(
     try:
         return await _send(client, order.message(ref)).addTimeout(order.patience, reactor)
     except TimeoutError:
-        reason = told(reasons[-1]) if reasons else "It did not answer in time."
-        raise _NotAccepted(reason, UNREACHABLE) from None
+        raise _NotAccepted.because(_silence(reasons)) from None
     except ClientError as error:
-        cause = (isinstance(error, Stopped) and error.cause) or error
-        refused = not isinstance(cause, (Disconnected, Stopped))
-        raise _NotAccepted(told(cause), REFUSED if refused else UNREACHABLE) from None
+        raise _NotAccepted.because(error) from None
 
 
 async def send_kept(
@@ -180,17 +190,13 @@ async def send_kept(
     try:
         left = queue.left_behind()
         client.start().addErrback(lambda failure: failure.trap(ClientError) and None)
-        sent = [_send_left(client, queue, message, complain) for message in left]
-        # When the time is over, those that are not answered are cancelled, which is an answer.
-        answers = await gatherResults(sent, consumeErrors=True).addTimeout(patience, reactor)
-        errors = [error for error in answers if error is not None]
-        if not errors:
+        unsent = await _send_left(reactor, client, queue, left, patience, reasons, complain)
+        if unsent is None:
             return DELIVERED
-        reason = errors[-1]
-        if isinstance(reason, CancelledError):
-            reason = reasons[-1] if reasons else Silent("It did not answer in time.")
-        complain(f"Something is still unsent. {told(reason)}")
-        return REFUSED if isinstance(reason, (Refused, NoSuchAccount, Distrust)) else UNREACHABLE
+        failure = _NotAccepted.because(unsent)
+        if failure.passing or not isinstance(unsent, Refused):
+            complain(f"Something is still unsent. {failure}")
+        return UNREACHABLE if failure.passing else REFUSED
     except StateError as error:
         complain(f"Nothing is sent: {error}")
         return REFUSED
@@ -211,10 +217,44 @@ def _send(client: Client, message: Message) -> Deferred[Accepted]:
     )
 
 
-def _send_left(
+async def _send_left(
+    reactor: Any,
+    client: Client,
+    queue: Keeping,
+    left: Iterable[Message],
+    patience: float,
+    reasons: Sequence[Exception],
+    complain: Callable[[str], object],
+) -> Exception | None:
+    """Send what was kept, in order, and say what is refused; the reason if something could not be sent.
+
+    @param patience: what is on its way together must be answered in so many seconds.
+    """
+    for number in queue.unreadable:
+        complain(f"{no_message(number)}.")
+    unsent: Refused | None = None
+    for portion in portions(left):
+        sent = [_send_one_left(client, queue, message, complain) for message in portion]
+        # When the time is over, those that are not answered are cancelled, which is an answer.
+        answers = await gatherResults(sent, consumeErrors=True).addTimeout(patience, reactor)
+        for error in answers:
+            if isinstance(error, CancelledError):
+                return _silence(reasons)
+            if error is not None and not isinstance(error, Refused):
+                return error
+            # What is still kept is more important than what was refused for good, and has been told.
+            if error is not None and (unsent is None or error.passing):
+                unsent = error
+    return unsent
+
+
+def _send_one_left(
     client: Client, queue: Keeping, message: Message, complain: Callable[[str], object]
 ) -> Deferred[Exception | None]:
-    """Send what was kept; fires with the reason if the server does not take it, and says whose it was."""
+    """Send what was kept; fires with the reason if the server did not take it.
+
+    It says whose it was if that is for good.
+    """
 
     def accepted(answer: Accepted) -> None:
         queue.forget(message.ref or "")
@@ -222,15 +262,21 @@ def _send_left(
     def failed(failure: Failure) -> Exception:
         failure.trap(ClientError, CancelledError)
         error = failure.value
-        if isinstance(error, Refused):
+        if isinstance(error, Refused) and not error.passing:
             queue.forget(message.ref or "")
             complain(f"Not sent, what was kept for {beginning(message.recipient)}: {told(error)}")
-        if isinstance(error, Stopped) and isinstance(error.cause, Exception):
-            error = error.cause
         assert isinstance(error, Exception)
         return error
 
     return _send(client, message).addCallbacks(accepted, failed)
+
+
+def _silence(reasons: Sequence[Exception]) -> Exception:
+    """Why there was no answer.
+
+    @param reasons: why there was no connection.
+    """
+    return reasons[-1] if reasons else Silent("It did not answer in time.")
 
 
 async def _fate(

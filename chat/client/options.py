@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import textwrap
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn, Sequence
 
 from chat.wire import Codec
@@ -18,6 +20,9 @@ USAGE = 2
 
 #: The words that are commands, and no addresses.
 COMMANDS = ("send", "join", "recover", "trust", "profile", "outbox")
+
+#: Titles of what must stay line by line.
+_LITERAL = frozenset({"example:", "examples:", "requests:"})
 
 ADDRESSES = """\
 addresses:
@@ -62,13 +67,47 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {message}\nTry: {self.prog} --help\n")
 
 
+class _Page(argparse.RawDescriptionHelpFormatter):
+    """Help that stays as it is written where there is room, and is broken at spaces on a narrow terminal."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines: list[str] = []
+        for paragraph in text.split("\n\n"):
+            for line in _whole_lines(paragraph, width):
+                hanging = " " * _margin(line)
+                lines += textwrap.wrap(
+                    line, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
+                )
+            lines.append("")
+        return "\n".join(lines)
+
+
+def _whole_lines(paragraph: str, width: int) -> list[str]:
+    """The lines of a paragraph; where there is no room for them, without the breaks inside sentences."""
+    lines = paragraph.strip("\n").split("\n")
+    if lines[0] in _LITERAL or max(map(len, lines)) <= width:
+        return lines
+    whole = [lines[0]]
+    for before, line in pairwise(lines):
+        if len(before) > 60 and _margin(before) == len(line) - len(line.lstrip()):
+            whole[-1] += f" {line.lstrip()}"
+        else:
+            whole.append(line)
+    return whole
+
+
+def _margin(line: str) -> int:
+    """Where the text of a line begins, behind a number if it begins with one."""
+    return len(line) - len(line.lstrip(" 0123456789"))
+
+
 def parser(program: str, description: str, *more: str) -> Parser:
     """A parser whose help says C{more}, paragraph by paragraph, below the options."""
     return Parser(
         prog=program,
         description=description,
         epilog="\n".join(more),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Page,
     )
 
 
@@ -158,15 +197,20 @@ def parsed(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def state(options: argparse.Namespace) -> State | None:
-    """What is kept on this machine for the profile that was named, if anything can be."""
+def state(options: argparse.Namespace, needed: Parser | None = None) -> State | None:
+    """What is kept on this machine for the profile that was named, if anything can be.
+
+    @param needed: ends the program if nothing can be.
+    """
     from chat.client import places
     from chat.client.profiles import DEFAULT
     from chat.client.state import State
 
     try:
         return State(places.state(options.profile or DEFAULT))
-    except places.Homeless:
+    except places.Homeless as error:
+        if needed is not None:
+            needed.error(f"there is no outbox: {error}")
         return None
 
 

@@ -16,15 +16,26 @@ from chat.client.state import State, StateError
 from chat.errors import BadFrame, FatalError
 from chat.messages import Message
 from chat.wire import Codec, deserialize, serialize
+from chat.wire.text_words import visible
 
 #: What was accepted is forgotten so much later at most, or together with the next change. Were the
 #: program killed before, it would be sent again under the same ref, which the server knows.
 _FORGET_SECONDS = 1.0
 
-#: Who keeps the same thing twice, with a ref of his own, keeps it once.
-_INSERT = "INSERT OR IGNORE INTO outbox (ref, owner, server, account, frame) VALUES (?, ?, ?, ?, ?)"
+_INSERT = "INSERT INTO outbox (ref, owner, server, account, frame) VALUES (?, ?, ?, ?, ?)"
+
+_KEPT = "SELECT frame FROM outbox WHERE server = ? AND account = ? AND ref = ?"
 
 _DELETE = "DELETE FROM outbox WHERE server = ? AND account = ? AND ref = ?"
+
+
+class RefTaken(StateError):
+    """Another message is kept under the same C{ref}."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(
+            f"the ref {visible(ref)} belongs to another message, which is not sent yet; see chat outbox"
+        )
 
 
 class Spool:
@@ -34,6 +45,8 @@ class Spool:
     clients that do not run any more; so two that run at the same time do not send each
     other's.  A client is known to run because it holds a lock, which ends with it however
     it ends.  What is kept in one turn of the reactor goes to disk together.
+
+    @ivar unreadable: the numbers of what is no message, after L{left_behind}.
     """
 
     def __init__(self, clock: IReactorTime, state: State, server: str, account: str) -> None:
@@ -42,6 +55,7 @@ class Spool:
         self._server = server
         self._account = account
         self._owner = token_hex(8)
+        self.unreadable: list[int] = []
         self._lock: FileLock | None = None
         self._kept: list[tuple[str, bytes, Deferred[None]]] = []
         self._done: list[str] = []
@@ -50,7 +64,10 @@ class Spool:
     def keep(self, ref: str, message: Message) -> Deferred[None]:
         """Keep a message, which has this C{ref} of its own.
 
-        @return: fires when it is on disk; fails with L{StateError} when it cannot be.
+        The same once more is kept once.
+
+        @return: fires when it is on disk; fails with L{StateError} when it cannot be, with
+            L{RefTaken} because of another one.
         @raise ValueError: the text cannot be written in UTF-8.
         """
         written: Deferred[None] = Deferred()
@@ -73,8 +90,10 @@ class Spool:
         query = "SELECT DISTINCT owner FROM outbox WHERE server = ? AND account = ?"
         for (owner,) in self._state.rows(query, self._server, self._account):
             self._take_over(owner)
-        query = "SELECT frame FROM outbox WHERE owner = ? ORDER BY number"
-        return [_message(frame) for (frame,) in self._state.rows(query, self._owner)]
+        query = "SELECT number, frame FROM outbox WHERE owner = ? ORDER BY number"
+        read = [(number, _message(frame)) for number, frame in self._state.rows(query, self._owner)]
+        self.unreadable = [number for number, message in read if message is None]
+        return [message for _, message in read if message is not None]
 
     def clear(self) -> None:
         """The account is gone: nothing of it can be sent any more.
@@ -146,27 +165,41 @@ class Spool:
         done, self._done = self._done, []
         if not kept and not done:
             return
+        taken: list[str] = []
         try:
             with self._state.change() as connection:
                 place = (self._hold(), self._server, self._account)
-                connection.executemany(_INSERT, [(ref, *place, frame) for ref, frame, _ in kept])
+                for ref, frame, _ in kept:
+                    there = connection.execute(_KEPT, (self._server, self._account, ref)).fetchone()
+                    if there is None:
+                        connection.execute(_INSERT, (ref, *place, frame))
+                    elif not _same(there[0], frame):
+                        taken.append(ref)
                 connection.executemany(_DELETE, [(self._server, self._account, ref) for ref in done])
         except StateError as error:
             for _, _, written in kept:
                 written.errback(error)
         else:
-            for _, _, written in kept:
-                written.callback(None)
+            for ref, _, written in kept:
+                written.errback(RefTaken(ref)) if ref in taken else written.callback(None)
 
 
-def waiting(state: State) -> Iterator[tuple[int, str, str, Message]]:
+def waiting(state: State) -> Iterator[tuple[int, str, str, Message | None]]:
     """Everything in the outbox of a profile: number, server, account, message; in the order it was written.
+
+    The message is C{None} where there is something that is none, because another program has
+    written it, for example.
 
     @raise StateError: it cannot be read.
     """
     query = "SELECT number, server, account, frame FROM outbox ORDER BY number"
     for number, server, account, frame in state.rows(query):
         yield number, server, account, _message(frame)
+
+
+def no_message(number: int) -> str:
+    """What to do about something in the outbox that is no message."""
+    return f"Number {number} in the outbox is no message. To throw it away: chat outbox --drop {number}"
 
 
 def drop(state: State, number: int) -> bool:
@@ -178,14 +211,17 @@ def drop(state: State, number: int) -> bool:
         return connection.execute("DELETE FROM outbox WHERE number = ?", (number,)).rowcount > 0
 
 
-def _message(frame: bytes) -> Message:
-    """The message that is kept.
+def _message(frame: object) -> Message | None:
+    """The message that is kept, if it is one."""
+    with suppress(BadFrame, FatalError):
+        if isinstance(frame, bytes) and isinstance(message := deserialize(frame, Codec.JSON), Message):
+            return message
+    return None
 
-    @raise StateError: it is none, because another program has written it, for example.
-    """
-    try:
-        message = deserialize(frame, Codec.JSON)
-    except (BadFrame, FatalError) as error:
-        raise StateError(f"there is something in the outbox that is no message: {error}") from None
-    assert isinstance(message, Message)
-    return message
+
+def _same(kept: object, frame: bytes) -> bool:
+    """Whether they say the same to the same person."""
+    one, other = _message(kept), _message(frame)
+    if one is None or other is None:
+        return False
+    return (one.recipient, one.subject, one.body) == (other.recipient, other.subject, other.body)

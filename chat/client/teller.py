@@ -175,6 +175,8 @@ class WordTeller:
         return ["The server is there."]
 
     def _show(self, *lines: str, tone: Tone = Tone.PLAIN) -> None:
+        for line in self._wording.new_day():
+            self._console.show(line)
         for line in lines:
             self._console.show(line, tone)
 

@@ -10,7 +10,8 @@ from twisted.python.failure import Failure
 
 from chat.client.connection import Connection
 from chat.client.errors import ClientError
-from chat.messages import Token, TokenIssued, milliseconds
+from chat.messages import Token, TokenIssued
+from chat.times import milliseconds
 
 #: A token is replaced so many seconds before its end, or after half of what was left of it.
 _RENEW_BEFORE = 24 * 60 * 60

@@ -8,10 +8,11 @@ alone, in the order in which they come: nothing is ever changed that was shown b
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import date, datetime
 
 from chat.client.fates import Fate
-from chat.messages import Entry, Found, Listing, Message, Messages, Returned, TokenIssued, milliseconds
+from chat.messages import Entry, Found, Listing, Message, Messages, Returned, TokenIssued
+from chat.times import milliseconds
 from chat.wire import text_words as words
 from chat.wire.text_words import Asked, visible
 
@@ -36,12 +37,20 @@ class Wording:
         """
         self.me = ""
         self._now = now
+        self._day = self._today()
 
     def moment(self, time: str) -> str:
         """A time in the reader's own zone, with the date unless that is today: C{21:07}."""
         then = datetime.fromtimestamp(milliseconds(time) / 1000).astimezone()
-        today = datetime.fromtimestamp(self._now()).astimezone().date()
-        return f"{then:%H:%M}" if then.date() == today else f"{then:%Y-%m-%d %H:%M}"
+        return f"{then:%H:%M}" if then.date() == self._today() else f"{then:%Y-%m-%d %H:%M}"
+
+    def new_day(self) -> list[str]:
+        """That another day has begun since this was asked before, for then C{21:07} means another moment."""
+        before, self._day = self._day, self._today()
+        return [] if self._day == before else [f"It is {self._day} now."]
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self._now()).astimezone().date()
 
     # --- messages -----------------------------------------------------------------------
 

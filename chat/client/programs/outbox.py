@@ -28,7 +28,8 @@ exit status:
   0  listed, or all sent, or dropped
   1  refused, or there is no such number
   2  wrong usage
-  5  the server could not be reached, and something is still unsent
+  5  the server could not be reached, or has no room, and something is
+     still unsent
 """
 
 
@@ -55,12 +56,11 @@ def run(arguments: list[str]) -> int:
 
 
 def _look(taken: Parser, options: argparse.Namespace) -> int:
-    from chat.client.spool import drop, waiting
+    from chat.client.spool import drop, no_message, waiting
     from chat.wire.text_words import beginning
 
-    state = given.state(options)
-    if state is None:
-        taken.error("there is no home folder, and so there is no outbox")
+    state = given.state(options, needed=taken)
+    assert state is not None
     if options.drop is not None:
         if not drop(state, options.drop):
             complain(f"There is no number {options.drop} in the outbox.")
@@ -69,6 +69,9 @@ def _look(taken: Parser, options: argparse.Namespace) -> int:
         return _DONE
     there = list(waiting(state))
     for number, server, account, message in there:
+        if message is None:
+            print(f"{number}: {no_message(number)}")
+            continue
         to, text = beginning(message.recipient), beginning(message.body)
         print(f"{number} to {to}, as {beginning(account)} at {server}: {text}")
     if not there:
@@ -77,7 +80,7 @@ def _look(taken: Parser, options: argparse.Namespace) -> int:
 
 
 def _send(taken: Parser, options: argparse.Namespace) -> int:
-    prepared = prepare(taken, options)
+    prepared = prepare(taken, options, keeps=True)
     if prepared is None:
         return _REFUSED
     sender, keeping = prepared

@@ -44,9 +44,10 @@ exit status:
   5  the server could not be reached, or did not answer within --timeout:
      it is not known whether the message was accepted. With --ref, running
      the same command again does not send it twice.
-  6  the same with --queue: the message is kept on this machine, and sent,
-     once, by the next "chat send --queue", "chat outbox --send" or "chat"
-     of the same user, server and profile. Do not send it again.
+  6  with --queue: the same, or the server has no room for it now. The
+     message is kept on this machine, and sent, once, by the next "chat send
+     --queue", "chat outbox --send" or "chat" of the same user, server and
+     profile. Do not send it again.
 """
 
 
@@ -102,7 +103,7 @@ def run(arguments: list[str]) -> int:
     """Send it; the exit status."""
     taken = parser()
     options = given.parsed(taken, arguments)
-    prepared = prepare(taken, options)
+    prepared = prepare(taken, options, keeps=options.queue)
     if prepared is None:
         return _REFUSED
     sender, keeping = prepared
@@ -127,18 +128,22 @@ def run(arguments: list[str]) -> int:
     return run_until(sender.reactor, lambda: send_once(sender, order, complain, queue))
 
 
-def prepare(taken: Parser, options: Any) -> tuple[Sender, Keeping] | None:
-    """Who sends, and their outbox; C{None} if it is not safe, which has been said."""
+def prepare(taken: Parser, options: Any, keeps: bool) -> tuple[Sender, Keeping] | None:
+    """Who sends, and their outbox; C{None} if it is not safe, which has been said.
+
+    @param keeps: it is of no use without an outbox: then the program ends where there can be none.
+    """
+    state = given.state(options, needed=taken if keeps else None)
     codec = Codec(options.codec)
     address = given.address(taken, options.server, codec)
     password = given.read_password(taken, options.password_file)
     reactor = usual_reactor()
 
     from chat.client.errors import Distrust
-    from chat.client.memory import Memory
+    from chat.client.memory import Memory, own_form
     from chat.client.once import Sender
 
-    memory = Memory(reactor, given.state(options), given.place(address, codec))
+    memory = Memory(reactor, state, given.place(address, codec))
     username, token = options.user, None
     stayed = memory.stayed(username) if password is None else None
     if stayed is not None:
@@ -150,7 +155,7 @@ def prepare(taken: Parser, options: Any) -> tuple[Sender, Keeping] | None:
     except Distrust as error:
         complain(f"Not sent: {error}")
         return None
-    memory.account = username.lower()
+    memory.account = own_form(username)
     if password is None and token is None:
         password = given.type_password(taken, username)
     return Sender(reactor, endpoint, codec, username, password, token), memory.keeping()

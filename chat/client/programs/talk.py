@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import BooleanOptionalAction, Namespace
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from chat import __version__
@@ -27,9 +28,10 @@ lists the commands.
 
 Lines are only ever appended: what was shown is never changed, so that it
 can be read aloud. On a terminal there is a line editor with a history, and
-Tab completes commands and names; what arrives is shown above the line that
-you are typing. With --plain, and where there is no terminal, there is no
-editor, and nothing is drawn twice.
+Tab completes commands and names. What arrives while you type waits for a
+pause of a second; then it is shown below the unfinished line, and that once
+more below it. With --plain, and where there is no terminal, there is no
+editor.
 
 What you type is on this machine's disk before it is sent, and stays there
 until the server has it. When the connection is lost, or the program is
@@ -154,7 +156,8 @@ def converse(
     edited = not (options.plain or options.json) and _can_be_edited()
     reactor = asyncio_reactor() if edited else usual_reactor()
 
-    from chat.client.errors import Distrust
+    from chat.client.console import OutputGone
+    from chat.client.errors import ClientError, Distrust
     from chat.client.line import LineClient
     from chat.client.memory import Memory
 
@@ -167,6 +170,14 @@ def converse(
     console = _console(reactor, options, edited, state)
     reactor.addSystemEventTrigger("before", "shutdown", console.close)
     place = given.place(address, codec)
+    teller = _teller(options, console)
+
+    def end(reason: str) -> None:
+        complain(reason)
+        if options.json:
+            with suppress(OutputGone):
+                teller.over(ClientError(reason))
+
     client = LineClient(
         reactor,
         endpoint,
@@ -175,9 +186,9 @@ def converse(
         username=options.user,
         password=password,
         trust=trust,
-        complain=complain,
-        teller=_teller(options, console),
-        memory=lambda: Memory(reactor, state, place, options.stay, options.outbox, complain),
+        complain=end,
+        teller=teller,
+        memory=lambda: Memory(reactor, state, place, options.stay, options.outbox, teller.failed),
         programs=options.json,
         invite=invite,
         **more,
@@ -199,7 +210,7 @@ def _console(reactor: Any, options: Namespace, edited: bool, state: State | None
         from chat.client.history import LineHistory
 
         history = LineHistory(state.folder / "history") if state is not None and options.history else None
-        return EditedConsole(look(sys.stdout, options.color, False), history)
+        return EditedConsole(reactor, look(sys.stdout, options.color, False), history)
 
     from chat.client.console import PlainConsole
 
