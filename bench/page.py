@@ -5,9 +5,10 @@
 A real headless Chromium opens the page, logged in by its token, on a mailbox of so many
 messages: delivered ones, and as many that wait and are delivered while the page loads.
 Measured from the beginning of the navigation until the text of the first message is
-painted, with the list of conversations and with a conversation open: in a tab that is new at that
-moment, for which Chromium starts a process meanwhile, in an empty one that has been open for a
-second, and reloaded.  Needs Chromium and C{pip install playwright}.
+painted, as the browser notes it, with the list of conversations and with a conversation
+open: in a tab that is new at that moment, for which Chromium starts a process meanwhile,
+in an empty one that has been open for a second, and reloaded.  The same of a page that does
+nothing but show a line is what Chromium itself takes.  Needs Chromium.
 """
 
 from __future__ import annotations
@@ -15,31 +16,41 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from time import sleep
+from typing import Any
 
+from bench.chromium import Chromium, Tab, program
 from bench.run import CHAT, Server, chat_server
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 PASSWORD = "correct horse"
-#: Notes when the first text of a message has been painted, and how much was transferred until then.
-NOTE = """
-const first = (selector) => new MutationObserver((_, observer) => {
-  const found = [...document.querySelectorAll(selector)].find(({innerText}) => innerText.trim().length > 3);
-  if (!found) return;
-  observer.disconnect();
-  requestAnimationFrame(() => setTimeout(() => { window.painted ??= performance.now(); }));
-}).observe(document, {childList: true, subtree: true, characterData: true});
-first(location.hash ? ".message .body:not(.absent)" : "#people .preview");
+#: Logs in on the page.
+LOG_IN = f"""new Promise((done) => {{
+  const form = document.getElementById("login-form");
+  const timer = setInterval(() => {{
+    if (form.hidden) return;
+    clearInterval(timer);
+    form.name.value = "alice";
+    form.password.value = {json.dumps(PASSWORD)};
+    form.requestSubmit();
+    done();
+  }}, 100);
+}})"""
+#: The least that a page can be which shows a message by a script.
+EMPTY = b"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>empty</title></head>
+<body><ul id="people"></ul>
+<script>people.innerHTML = '<li elementtiming="preview">A message</li>';</script></body></html>
 """
 
 
@@ -95,7 +106,72 @@ def port(server: Server, kind: str) -> int:
     return int(found[1])
 
 
-def measure(browser: Browser, server: Server, people: int, delivered: int, waiting: int, runs: int) -> None:
+def loads(
+    chromium: Chromium, address: str, kind: str, runs: int, prepare: Callable[[], None], rest: float
+) -> dict[str, list[float]]:
+    """How long it took until the first message was painted, each time, in each kind of tab.
+
+    @param kind: of what is waited for, see L{Tab.painted}.
+    @param rest: so many seconds of peace after each.
+    """
+    taken: dict[str, list[float]] = {"new tab": [], "open tab": [], "reloaded": []}
+    tab = Tab(chromium, "about:blank")
+    for _ in range(runs):
+        for how, times in taken.items():
+            prepare()
+            if how == "reloaded":
+                tab.reload()
+            else:
+                tab.close()
+                sleep(0.5)
+                if how == "new tab":
+                    tab = Tab(chromium, address)
+                else:
+                    tab = Tab(chromium, "about:blank")
+                    sleep(1)
+                    tab.go(address)
+            sleep(rest)
+            times.append(tab.painted(kind))
+    tab.close()
+    return taken
+
+
+def show(name: str, taken: dict[str, list[float]]) -> None:
+    """Print one line for each kind of tab."""
+    for how, times in taken.items():
+        each = ", ".join(f"{time:.0f}" for time in times)
+        print(f"{name.format(how)}: {median(times):.0f} ms ({each})", flush=True)
+
+
+class Nothing(BaseHTTPRequestHandler):
+    """A page that does nothing but show a message: what it takes is what the browser takes."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """The page, whatever is asked for."""
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", f"{len(EMPTY)}")
+        self.end_headers()
+        self.wfile.write(EMPTY)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """There is no log."""
+
+
+def floor(chromium: Chromium, runs: int) -> None:
+    """Print how long it takes where there is nothing to be done."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Nothing) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        show("an empty page, {}", loads(chromium, address, "preview", runs, prepare=lambda: None, rest=1))
+        server.shutdown()
+        thread.join()
+
+
+def measure(chromium: Chromium, server: Server, people: int, delivered: int, waiting: int, runs: int) -> None:
     """Print how long it takes with such a mailbox."""
     writers = [Person(port(server, "json"), f"writer{number}") for number in range(people)]
     reader = Person(port(server, "json"), "alice")
@@ -105,37 +181,24 @@ def measure(browser: Browser, server: Server, people: int, delivered: int, waiti
     reader.say("system", keyword="quit")
     reader.until("bye")
     address = f"http://127.0.0.1:{port(server, 'web')}/"
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    page.goto(address)
-    page.fill("#login-form [name=name]", "alice")
-    page.fill("#login-form [name=password]", PASSWORD)
-    page.click("#login-form button.primary")
-    page.wait_for_selector("#people .preview")
-    page.wait_for_timeout(1000)
-    page.close()
-    for what, fragment in (("conversations", ""), ("a conversation", "#to=writer0")):
-        taken: dict[str, list[float]] = {"new tab": [], "open tab": [], "reloaded": []}
-        for _ in range(runs):
-            for how, times in taken.items():
-                for writer in writers:
-                    writer.write("alice", waiting // people)
-                if how == "reloaded":
-                    page.reload()
-                else:
-                    page.close()
-                    page = context.new_page()
-                    page.add_init_script(NOTE)
-                    page.wait_for_timeout(1000 if how == "open tab" else 0)
-                    page.goto(address + fragment)
-                page.wait_for_function("() => window.painted")
-                times.append(page.evaluate("() => window.painted"))
-                page.wait_for_timeout(500 + waiting // 5)
-        for how, times in taken.items():
-            each = ", ".join(f"{time:.0f}" for time in times)
-            mailbox = f"{delivered} delivered, {waiting} waiting"
-            print(f"{what}, {how}, {mailbox}: {median(times):.0f} ms ({each})", flush=True)
-    context.close()
+    tab = Tab(chromium, address)
+    sleep(1)
+    tab.run(LOG_IN)
+    tab.painted("preview")
+    sleep(1)
+    tab.close()
+    for what, fragment, kind in (
+        ("conversations", "", "preview"),
+        ("a conversation", "#to=writer0", "message"),
+    ):
+
+        def prepare() -> None:
+            for writer in writers:
+                writer.write("alice", waiting // people)
+            sleep(waiting / 3000)  # so long it takes until they are in the index
+
+        name = f"{what}, {{}}, {delivered} delivered, {waiting} waiting"
+        show(name, loads(chromium, address + fragment, kind, runs, prepare, rest=1 + waiting / 5000))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -145,21 +208,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--people", type=int, default=25, help="who wrote them [%(default)s]")
     parser.add_argument("--runs", type=int, default=5, help="of which the median counts [%(default)s]")
     chosen = parser.parse_args(arguments)
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
+    found = program()
+    if found is None:
         parser.error("there is no Chromium here")
-    from playwright.sync_api import sync_playwright
-
-    with tempfile.TemporaryDirectory(prefix="page-") as folder, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+    with tempfile.TemporaryDirectory(prefix="page-") as folder, closing(Chromium(found)) as chromium:
+        floor(chromium, chosen.runs)
         for number, (delivered, waiting) in enumerate([(chosen.messages, 0), (0, chosen.messages)]):
             data = Path(folder, f"data-{number}")
             server = Server(CHAT, data, command=[*chat_server(data, "json"), "--web", LOOPBACK])
             try:
-                measure(browser, server, chosen.people, delivered or chosen.people, waiting, chosen.runs)
+                measure(chromium, server, chosen.people, delivered or chosen.people, waiting, chosen.runs)
             finally:
                 server.stop()
-        browser.close()
     return 0
 
 

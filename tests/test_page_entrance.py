@@ -54,6 +54,9 @@ class EntranceTests(PageTestCase):
         late.page.fill("#sign-up-form [name=invite]", "")
         late.page.click("#sign-up-form button.primary")
         late.see("#sign-up-form .wrong", "wants an invitation")
+        late.page.evaluate("() => { location.hash = 'forgotten'; }")
+        late.see("#forgotten-form")
+        self.assertFalse(late.page.is_visible("#door-notice"))
 
     def test_forgotten(self) -> None:
         """A recovery code replaces a forgotten password, once."""

@@ -70,7 +70,7 @@ class TabsTests(PageTestCase):
         alice.see(".message .body", "Two.")
         second = alice.page.locator(".message", has_text="Two.")
         other = alice.context.new_page()
-        other.goto(f"{alice.address}icon.svg")
+        other.goto(f"{alice.address}health")
         other.evaluate(_EACH.format("navigator.locks.request(key, () => new Promise(() => {}))"))
         second.hover()
         alice.page.click("[data-act=undo]")
@@ -116,11 +116,14 @@ class DevicesTests(PageTestCase):
     def test_meanwhile(self) -> None:
         """The fate of an old message is told, and what was deleted elsewhere goes."""
         self.daemon.start(*DOORS)
-        bob, carol, dave = (self.daemon.user(name) for name in ("bob", "carol", "dave"))
+        bob, carol, dave, eve = (self.daemon.user(name) for name in ("bob", "carol", "dave", "eve"))
         bob.hang_up()
         phone = self.daemon.user("alice")
-        dave.send("alice", "Delete me.")
-        deleted = phone.next()["id"]
+        eve.send("alice", "Delete me, too, though I lie deep.")
+        deep = phone.next()["id"]
+        for number in range(61):
+            dave.send("alice", f"Above {number}")
+        above = [phone.next()["id"] for _ in range(61)]
         carol.send("alice", "Keep me.")
         phone.send("bob", "Long ago.")
         for number in range(61):
@@ -133,15 +136,54 @@ class DevicesTests(PageTestCase):
         alice.log_in("alice")
         retry(lambda: bool(alice.keeps(":login")), alice.page)
         alice.see("#people .name", "dave")
+        alice.see("#people .name", "eve")
         alice.open("bob")
         alice.see(".fate", "Waiting")
         cable.cut()
         alice.see("#status", "No connection")
-        phone.system("delete", ids=[deleted])
+        phone.system("delete", ids=[deep, *above])
         bob = self.daemon.user("bob")
         bob.received(bob.next()["id"])
         cable.mend()
         alice.nudge()
         alice.see(".fate", "Delivered")
-        alice.page.wait_for_selector("#people .name >> text=dave", state="detached")
+        for gone in ("dave", "eve"):
+            alice.page.wait_for_selector(f"#people .name >> text={gone}", state="detached")
         alice.see("#people .name", "carol")
+
+    def test_seenFromElsewhere(self) -> None:
+        """What was deleted with another device, however old, goes when one comes back to the window."""
+        self.daemon.start(*DOORS)
+        bob, carol = self.daemon.user("bob"), self.daemon.user("carol")
+        phone = self.daemon.user("alice")
+        bob.send("alice", "Delete me, though I lie deep.")
+        deep = phone.next()["id"]
+        for number in range(61):
+            carol.send("alice", f"Above {number}")
+        for _ in range(61):
+            phone.received(phone.next()["id"])
+        alice = self.window("alice")
+        alice.see("#people .name", "bob")
+        alice.see("#people .name", "carol")
+        phone.system("delete", ids=[deep])
+        phone.expect("deleted")
+        alice.page.evaluate("() => { document.dispatchEvent(new Event('visibilitychange')); }")
+        alice.page.wait_for_selector("#people .name >> text=bob", state="detached")
+
+    def test_loggedOutElsewhere(self) -> None:
+        """Who logs out on all devices is out on all of them, and what was not sent there is kept."""
+        self.daemon.start(*DOORS)
+        self.daemon.user("bob")
+        self.daemon.user("alice")
+        lost, mine = self.window("alice"), self.window("alice")
+        retry(lambda: bool(lost.keeps(":login")), lost.page)
+        lost.page.evaluate(_GAG)
+        lost.write_to("bob")
+        lost.say("Not sent.")
+        lost.see(".fate.kept")
+        mine.page.click("#self")
+        mine.page.click("#log-out-all")
+        mine.see("#door-notice", "logged out")
+        lost.see("#login-form")
+        lost.page.wait_for_selector("#self-name", state="hidden")
+        self.assertEqual((lost.keeps(":login"), len(lost.keeps(":out:"))), ([], 1))

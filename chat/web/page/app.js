@@ -1,11 +1,13 @@
 /** Ties the parts together: who is logged in, what is shown, and what has changed. */
 
+// First, for it knocks at the server.
+import { Link } from "./link.js";
+
 import { Composer } from "./composer.js";
 import { Door, showCodes } from "./door.js";
 import { $, soon } from "./dom.js";
 import * as keep from "./keep.js";
 import { Gone } from "./line.js";
-import { Link } from "./link.js";
 import { Loader } from "./loader.js";
 import { Mailbox } from "./mailbox.js";
 import { announce, mark, tell, toast } from "./news.js";
@@ -14,7 +16,7 @@ import { People, whereTo } from "./people.js";
 import { dress, Settings } from "./settings.js";
 import { colour, initials, line, tidy } from "./shown.js";
 import { Talk } from "./talk.js";
-import { count } from "./words.js";
+import { count, exact } from "./words.js";
 
 /** A connection that is back so soon, in milliseconds, was hardly gone. */
 const HARDLY = 700;
@@ -27,10 +29,11 @@ function place() {
 }
 
 export class App {
-  #channel = window.BroadcastChannel && new BroadcastChannel(`chat:${location.pathname}`);
+  #channel = keep.channel();
   #downSince = 0;
   #stopped = new AbortController();
   #shown = "";
+  #news = []; // what has come and was not told of
 
   constructor() {
     this.mailbox = null;
@@ -54,6 +57,10 @@ export class App {
     addEventListener("focus", () => this.look());
     document.addEventListener("visibilitychange", () => this.#back());
     document.addEventListener("keydown", (event) => this.#key(event));
+    document.addEventListener("pointerover", ({ target }) => {
+      const time = target.closest("time"); // what it says in full takes long to make for all of them
+      if (time && !time.title) time.title = exact(Date.parse(time.dateTime));
+    });
     setInterval(() => this.#drawStatus(), 500);
     setInterval(() => this.mailbox && this.changed(), 60000); // "Today" does not last
     if (this.#channel) this.#channel.onmessage = ({ data }) => this.#heard(data);
@@ -90,12 +97,14 @@ export class App {
       down: () => this.#down(),
       out: (error) => this.#out(error),
       messages: (messages) => this.#arrived(messages),
+      settled: () => this.#tellNews(),
       delivered: ({ ids, time }) => {
         this.mailbox.delivered(ids, time);
         this.changed();
       },
     });
     this.#stopped = new AbortController();
+    this.#news = [];
     const seen = () => {
       this.mailbox.seenElsewhere();
       this.changed();
@@ -216,16 +225,22 @@ export class App {
   // --- messages ---
 
   #arrived(messages) {
-    const news = [];
     for (const said of messages) {
-      if (this.mailbox.arrive(said)) news.push(this.mailbox.messages.get(said.id));
+      if (!this.mailbox.arrive(said)) continue;
+      const message = this.mailbox.messages.get(said.id);
+      if (!message.mine || message.returned) this.#news.push(message);
     }
-    tell(
-      news.filter((message) => !message.mine || message.returned),
-      ({ peer }) => (location.hash = whereTo(peer)),
-    );
+    if (!this.loader.ready) return; // it is drawn at once then
     this.look();
     this.changed();
+    if (this.session?.settled) this.#tellNews();
+  }
+
+  /** Tell of what has come; all that had waited is told of together. */
+  #tellNews() {
+    const news = this.#news;
+    this.#news = [];
+    tell(news, ({ peer }) => (location.hash = whereTo(peer)));
   }
 
   #accepted(entry, { id, time, state }) {
@@ -337,8 +352,8 @@ export class App {
 
   draw() {
     if (!this.mailbox) return;
+    this.talk.draw(); // first, for it asks for texts, which come while the rest is drawn
     this.people.draw();
-    this.talk.draw();
     const some = this.mailbox.people.size > 0;
     $("nothing").classList.toggle("unknown", !this.loader.ready);
     $("nothing-title").textContent = some ? "Nobody chosen" : `Welcome, ${line(this.mailbox.me)}`;

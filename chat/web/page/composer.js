@@ -14,6 +14,7 @@ export class Composer {
   #name = "";
   #timer = 0;
   #fresh = false; // what is here is newer than what is kept
+  #was = null; // what was taken back to be edited, as it was
 
   /** @param {import("./app.js").App} app */
   constructor(app) {
@@ -51,8 +52,9 @@ export class Composer {
   open(name) {
     this.#keep();
     this.#name = name;
-    const { subject, body } = draft(this.app.mailbox.me, name);
+    const { subject, body, was = null } = draft(this.app.mailbox.me, name);
     this.#fill(subject, body);
+    this.#was = was;
     this.body.placeholder = name ? `Message to ${line(name)}` : "Message";
   }
 
@@ -69,6 +71,8 @@ export class Composer {
   /** Put a text that came back, or was not sent yet, before whoever wrote it; what was there stays above it. */
   edit(message) {
     if (!message) return;
+    const { ref, subject = null, body } = message;
+    this.#was = ref && message.at ? { ref, subject, body } : null;
     const before = this.body.value.trim() ? `${this.body.value.trimEnd()}\n\n` : "";
     this.#fill(this.subject.value || message.subject, before + (message.body ?? ""));
     this.#changed();
@@ -102,7 +106,8 @@ export class Composer {
     clearTimeout(this.#timer);
     if (!this.#name || !this.#fresh) return; // another tab may have kept something since
     this.#fresh = false;
-    keepDraft(this.app.mailbox.me, this.#name, { subject: this.subject.value || null, body: this.body.value });
+    const what = { subject: this.subject.value || null, body: this.body.value, was: this.#was ?? undefined };
+    keepDraft(this.app.mailbox.me, this.#name, what);
   }
 
   #grow() {
@@ -135,14 +140,17 @@ export class Composer {
     const body = this.body.value;
     const subject = this.subject.value.trim() || null;
     if (!this.#name || this.#wrong() || !(body.trim() || subject)) return this.focus();
+    const was = this.#was;
+    const same = was && was.subject === subject && was.body === body;
     try {
-      this.app.outbox.add(this.#name, subject, body);
+      this.app.outbox.add(this.#name, subject, body, same ? was.ref : undefined);
     } catch {
       $("composer-wrong").textContent =
         "The browser has no room to keep this until it is sent. It stays here; send it when the connection is back.";
       return undefined;
     }
     this.#fill(null, "");
+    this.#was = null;
     this.#fresh = true;
     this.#keep();
     this.app.talk.toNewest();

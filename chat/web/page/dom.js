@@ -76,12 +76,14 @@ function replace(node, fresh) {
 
 /**
  * Ask something that can be declined, in a dialog.
+ * @param {string} [no] what declining is called
  * @returns {Promise<boolean>}
  */
-export function ask(title, text, yes, danger = false) {
+export function ask(title, text, yes, danger = false, no = "Cancel") {
   const dialog = $("ask");
   $("ask-title").textContent = title;
   $("ask-text").textContent = text;
+  $("ask-no").textContent = no;
   $("ask-yes").textContent = yes;
   $("ask-yes").className = danger ? "danger" : "primary";
   dialog.returnValue = "";
@@ -89,6 +91,20 @@ export function ask(title, text, yes, danger = false) {
   return new Promise((resolve) => {
     dialog.onclose = () => resolve(dialog.returnValue === "yes");
   });
+}
+
+/** Do this when the next frame has been painted, however often this is called before. */
+export function afterwards(act) {
+  let due = false;
+  const now = () => {
+    due = false;
+    act();
+  };
+  return () => {
+    if (due) return;
+    due = true;
+    requestAnimationFrame(() => setTimeout(now));
+  };
 }
 
 /** Draw soon, however often this is called before: with the next frame, and in a hidden tab without one. */

@@ -14,6 +14,7 @@ const PASSWORD = [8, 1024];
 
 export class Door {
   #waits = new Map();
+  #invited = false; // it is said that somebody is
 
   /**
    * @param {(entered: {line: object, welcome: object, stay: boolean, password: string, codes?: string[]}) => void}
@@ -40,7 +41,9 @@ export class Door {
     document.title = `${form.querySelector("h2").textContent} – chat`;
     this.say(form, "");
     if (name !== undefined) form.name.value = name;
-    if (invite !== undefined) {
+    if (this.#invited && which !== "sign-up") notice ??= "";
+    this.#invited = invite !== undefined;
+    if (this.#invited) {
       form.invite.value = invite;
       notice = `You are invited to ${location.host}. Choose a name and a password.`;
     }

@@ -1,4 +1,4 @@
-/** Knocks at the server while the rest of the page is still being loaded, where a login is kept. */
+/** Knocks at the server before the rest of the page runs, where a login is kept. */
 
 import { comeBack } from "./entrance.js";
 import { login } from "./keep.js";

@@ -11,8 +11,7 @@ const HERE = `chat:${location.pathname.replace(/[^/]*$/, "")}:`;
 function storage(name) {
   try {
     const found = window[name];
-    found.setItem(`${HERE}try`, "1");
-    found.removeItem(`${HERE}try`);
+    found.getItem(HERE); // where it is forbidden, one or the other fails
     return found;
   } catch {
     return new Proxy(
@@ -52,6 +51,9 @@ function* kept(beginning) {
   const whole = HERE + beginning;
   for (const key of Object.keys(lasting)) if (key.startsWith(whole)) yield key.slice(HERE.length);
 }
+
+/** What the tabs with the same storage tell each other by, where the browser has that. */
+export const channel = () => (window.BroadcastChannel ? new BroadcastChannel(HERE) : null);
 
 /** Call this when another tab changes something whose key begins so. */
 function onChange(beginning, then, signal) {
@@ -118,12 +120,16 @@ export function keepDraft(me, peer, draft) {
 /**
  * `base`: everything up to this id was there before this browser; `names`: the last id seen of each;
  * `back`: the ids of messages that came back and were not looked at.
- * @returns {{base: number|null, names: Object<string, number>, back: Object<string, number[]>}}
+ * @returns {{base: number|null, names: Map<string, number>, back: Map<string, number[]>}}
  */
-export const seen = (me) => ({ base: null, names: {}, back: {}, ...read(lasting, of(me, "seen")) });
-export function keepSeen(me, seen) {
+export function seen(me) {
+  const { base = null, names = {}, back = {} } = read(lasting, of(me, "seen")) ?? {};
+  // Somebody may be called "constructor": what such a thing is in an object is not what was put there.
+  return { base, names: new Map(Object.entries(names)), back: new Map(Object.entries(back)) };
+}
+export function keepSeen(me, { base, names, back }) {
   try {
-    write(lasting, of(me, "seen"), seen);
+    write(lasting, of(me, "seen"), { base, names: Object.fromEntries(names), back: Object.fromEntries(back) });
   } catch {
     // No room: it is counted as unread again.
   }

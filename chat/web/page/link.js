@@ -9,6 +9,8 @@ import { Session } from "./session.js";
 /** The first wait before another attempt, and the longest, in milliseconds. */
 const SOON = 500;
 const LATE = 30000;
+/** What ends a session that is not to come back by itself. */
+const OVER = new Set(["account-gone", "logged-out-elsewhere"]);
 /** Refusals of a login that pass by themselves. */
 const PASSING = new Set(["slow-down", "too-many-connections", "shutting-down", "internal-error", "login-timeout"]);
 
@@ -25,7 +27,7 @@ export class Link {
    * @param {import("./keep.js").Login} login
    * @param {string} [password] for a server that gives no tokens; it is in memory only
    * @param {{up(session: Session): void, down(): void, out(error: Refused): void,
-   *          messages(messages: object[]): void, delivered(frame: object): void}} on
+   *          messages(messages: object[]): void, delivered(frame: object): void, settled(): void}} on
    */
   constructor(login, password, on) {
     this.#login = login;
@@ -52,6 +54,7 @@ export class Link {
     const session = new Session(line, welcome, {
       messages: (messages) => this.on.messages(messages),
       delivered: (frame) => this.on.delivered(frame),
+      settled: () => this.on.settled(),
       lost: (lost) => this.#lost(lost),
     });
     this.#session = session;
@@ -101,7 +104,7 @@ export class Link {
     this.#session = null;
     this.up = false;
     const fatal = session.line.fatal;
-    if (fatal?.code === "account-gone") this.#out(new Refused(fatal));
+    if (OVER.has(fatal?.code)) this.#out(new Refused(fatal));
     else this.#later();
   }
 

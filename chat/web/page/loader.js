@@ -19,13 +19,14 @@ export class Loader {
   #wanted = new Set();
   #reading = null;
   #loading = new Map();
+  #texts = false; // some have come: the first are waited for
   #looked = false; // through the latest entries, for conversations
   #floors = { inbox: Infinity, sent: Infinity };
 
   /**
    * @param {import("./mailbox.js").Mailbox} mailbox
    * @param {() => void} changed called when there is something new to show
-   * @param {() => void} first called when the newest messages are known
+   * @param {() => void} first called when the newest messages, and the first texts, are known
    */
   constructor(mailbox, changed, first) {
     this.mailbox = mailbox;
@@ -69,10 +70,10 @@ export class Loader {
     this.first(); // and asks for what it wants to show, which comes before the rest
     await this.#reading;
     await Promise.allSettled(this.#loading.values());
-    session.settled();
+    session.settle();
     if (session !== this.session) return;
     if (this.#looked) {
-      await this.#lookAgain(sent.floor);
+      await this.#lookAgain(inbox.floor, sent.floor);
       return;
     }
     this.#looked = true;
@@ -82,16 +83,22 @@ export class Loader {
       this.#looked = false; // but for the next time
       throw error;
     }
-    if (again) await this.#lookAgain(this.#floors.sent);
+    if (again) await this.#lookAgain(this.#floors.inbox, this.#floors.sent);
     this.#ahead();
   }
 
-  /** Look again at what was sent below this id, down to the oldest of which the fate was not known. */
-  async #lookAgain(from) {
-    const { session } = this;
-    const oldest = this.mailbox.oldestWaiting;
-    for (let floor = from; floor > oldest && session === this.session;)
-      floor = (await this.#page("sent", floor, PAGE)).floor;
+  /**
+   * Look again below these ids: in the inbox down to the oldest message that is known, for it may have been
+   * deleted with another device, and in what was sent down to the oldest of which the fate was not known.
+   */
+  async #lookAgain(inbox, sent) {
+    const { session, mailbox } = this;
+    for (const [box, from, to] of [
+      ["inbox", inbox, mailbox.oldest("inbox")],
+      ["sent", sent, mailbox.oldestWaiting],
+    ])
+      for (let floor = from; floor > to && session === this.session;)
+        floor = (await this.#page(box, floor, PAGE)).floor;
     this.changed();
   }
 
@@ -105,6 +112,7 @@ export class Loader {
 
   stop() {
     this.session = null;
+    this.#reading = null;
   }
 
   async #page(box, before, limit) {
@@ -171,6 +179,11 @@ export class Loader {
     return this.#loading.has(name);
   }
 
+  /** Whether bodies are on their way. */
+  get reading() {
+    return this.#reading !== null;
+  }
+
   /** Read the bodies of these, if they are not there. @param {import("./mailbox.js").Message[]} messages */
   want(messages) {
     for (const message of messages) if (message.body === undefined) this.#wanted.add(message.id);
@@ -186,7 +199,8 @@ export class Loader {
         for (const id of ids) this.#wanted.delete(id);
         for (const message of messages) this.mailbox.take(message);
         for (const id of missing) this.mailbox.gone(id);
-        this.changed();
+        (this.#texts ? this.changed : this.first)();
+        this.#texts = true;
       }
     } catch (error) {
       if (!(error instanceof Gone)) throw error;

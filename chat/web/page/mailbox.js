@@ -76,6 +76,13 @@ export class Mailbox {
     return ids;
   }
 
+  /** The lowest id in a box, as far as is known. */
+  oldest(box) {
+    let oldest = Infinity;
+    for (const id of this.listed(box)) oldest = Math.min(oldest, id);
+    return oldest;
+  }
+
   /** The lowest id of what was sent and waits, as far as is known. */
   get oldestWaiting() {
     let oldest = Infinity;
@@ -120,9 +127,9 @@ export class Mailbox {
     if (known) return false;
     const person = this.people.get(message.peer);
     if (message.returned) {
-      const back = (this.#seen.back[message.peer] ??= []);
+      const back = this.#backFrom(message.peer);
       if (!back.includes(message.id)) {
-        back.push(message.id);
+        this.#seen.back.set(message.peer, [...back, message.id]);
         person.unread++;
         keep.keepSeen(this.me, this.#seen);
       }
@@ -152,7 +159,7 @@ export class Mailbox {
     this.messages.delete(id);
     this.#settle(
       message.peer,
-      (this.#seen.back[message.peer] ?? []).filter((other) => other !== id),
+      this.#backFrom(message.peer).filter((other) => other !== id),
     );
     this.#count(person);
     if (!person.ids.length) this.people.delete(message.peer);
@@ -185,12 +192,17 @@ export class Mailbox {
   }
 
   #seenOf(name) {
-    return this.#seen.names[name] ?? this.#seen.base ?? Infinity;
+    return this.#seen.names.get(name) ?? this.#seen.base ?? Infinity;
+  }
+
+  /** The ids of what came back from somebody and was not looked at. */
+  #backFrom(name) {
+    return this.#seen.back.get(name) ?? [];
   }
 
   /** The id of the first message with somebody that was not seen, if there is one. */
   firstUnseen(name) {
-    const back = this.#seen.back[name] ?? [];
+    const back = this.#backFrom(name);
     const seen = this.#seenOf(name);
     const first = this.person(name).ids.find((id) => id > seen && !this.messages.get(id).mine);
     return Math.min(first ?? Infinity, ...back);
@@ -200,11 +212,11 @@ export class Mailbox {
   see(name, upTo = Infinity) {
     const person = this.people.get(name);
     if (!person?.unread) return false;
-    const back = this.#seen.back[name] ?? [];
+    const back = this.#backFrom(name);
     const left = back.filter((id) => id > upTo);
     const last = person.ids.findLast((id) => id <= upTo) ?? 0;
     if (last <= this.#seenOf(name) && left.length === back.length) return false;
-    this.#seen.names[name] = Math.max(last, this.#seenOf(name));
+    this.#seen.names.set(name, Math.max(last, this.#seenOf(name)));
     this.#settle(name, left);
     keep.keepSeen(this.me, this.#seen);
     this.#count(person);
@@ -218,13 +230,13 @@ export class Mailbox {
   }
 
   #settle(name, back) {
-    if (back.length) this.#seen.back[name] = back;
-    else delete this.#seen.back[name];
+    if (back.length) this.#seen.back.set(name, back);
+    else this.#seen.back.delete(name);
   }
 
   #count(person) {
     const seen = this.#seenOf(person.name);
-    person.unread = (this.#seen.back[person.name] ?? []).length;
+    person.unread = this.#backFrom(person.name).length;
     for (let at = person.ids.length - 1; at >= 0 && person.ids[at] > seen; at--) {
       if (!this.messages.get(person.ids[at]).mine) person.unread++;
     }
@@ -237,7 +249,7 @@ export class Mailbox {
         name: message.peer,
         ids: [],
         floor: Infinity,
-        unread: (this.#seen.back[message.peer] ?? []).length,
+        unread: this.#backFrom(message.peer).length,
       };
       this.people.set(message.peer, person);
     }

@@ -7,6 +7,10 @@ import { count, why } from "./words.js";
 
 /** From so many at a time on, they are told of together. */
 const MANY = 3;
+/** Where a picture is: beside this file. */
+const beside = (name) => new URL(name, import.meta.url).href;
+const ICON = beside("icon.svg");
+const ICON_NEW = beside("icon-new.svg");
 
 /** Say something to those who do not see the page. */
 export function announce(text) {
@@ -28,8 +32,8 @@ export function toast(text) {
 /** Show in the tab how many messages are unread. */
 export function mark(unread, where) {
   document.title = `${unread ? `(${unread}) ` : ""}${where ? `${line(where)} – ` : ""}chat`;
-  const icon = unread ? "icon-new.svg" : "icon.svg";
-  if ($("favicon").getAttribute("href") !== icon) $("favicon").setAttribute("href", icon);
+  const icon = unread ? ICON_NEW : ICON;
+  if ($("favicon").href !== icon) $("favicon").href = icon;
 }
 
 /**
@@ -64,7 +68,7 @@ function notify(message, title, body, open) {
     const note = new Notification(title, {
       body: body.slice(0, 200),
       tag: `chat ${message.peer}`,
-      icon: "icon.svg",
+      icon: ICON,
     });
     note.onclick = () => {
       window.focus();

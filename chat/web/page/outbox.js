@@ -20,6 +20,7 @@ const PASSING = new Set(["slow-down", "storage-full", "internal-error"]);
  * @property {string} body
  * @property {number} at when it was written
  * @property {string} [refused] why the server does not take it
+ * @property {boolean} [tried] whether it was sent, and nothing was heard of it: it may have arrived
  */
 
 export class Outbox {
@@ -59,10 +60,14 @@ export class Outbox {
     this.#go();
   }
 
-  /** Keep a message, and send it as soon as can be. @throws when the browser has no room for it */
-  add(peer, subject, body) {
+  /**
+   * Keep a message, and send it as soon as can be.
+   * @param {string} [ref] of one that was taken back and is the same, so that it arrives once, whatever came of that
+   * @throws when the browser has no room for it
+   */
+  add(peer, subject, body, ref = reference()) {
     const at = Math.max(Date.now(), (this.entries[this.entries.length - 1]?.at ?? 0) + 1);
-    const entry = { ref: reference(), peer, subject, body, at };
+    const entry = { ref, peer, subject, body, at };
     keep.keepOutgoing(this.me, entry);
     this.entries.push(entry);
     this.on.changed();
@@ -89,6 +94,11 @@ export class Outbox {
   /** How many are not sent, to somebody or to anybody. @returns {Entry[]} */
   to(peer) {
     return this.entries.filter((entry) => entry.peer === peer);
+  }
+
+  /** Whether one was sent, and may have arrived. */
+  mayHaveArrived(ref) {
+    return Boolean(this.entries.find((entry) => entry.ref === ref)?.tried);
   }
 
   /** What to say of one. */
@@ -145,6 +155,8 @@ export class Outbox {
 
   async #send(session, entry) {
     const { ref, peer: recipient, subject, body } = entry;
+    entry.tried = true;
+    this.#keep(entry);
     try {
       const accepted = await session.send({
         recipient,
@@ -157,11 +169,10 @@ export class Outbox {
       this.on.accepted(entry, accepted);
     } catch (error) {
       if (error instanceof Gone || session !== this.#session) return; // sent again, by that ref, when it is back
+      entry.tried = false;
       if (PASSING.has(error.code)) this.#wait(error);
-      else {
-        entry.refused = error.reason;
-        this.#keep(entry);
-      }
+      else entry.refused = error.reason;
+      this.#keep(entry);
     }
   }
 

@@ -4,7 +4,7 @@ import { $, el, icon, sync } from "./dom.js";
 import { drafted, draft as keptDraft } from "./keep.js";
 import { Gone } from "./line.js";
 import { colour, initials, line } from "./shown.js";
-import { brief, count, exact, fate, sorry, why } from "./words.js";
+import { brief, count, fate, sorry, why } from "./words.js";
 
 /** So many rows are drawn, and more as they are asked for. */
 const ROWS = 60;
@@ -32,8 +32,9 @@ export class People {
       this.#timer = setTimeout(() => this.#search(), 200);
       this.draw();
     };
-    $("query").onfocus = $("query").onblur = () =>
-      ($("search-hint").hidden = document.activeElement !== $("query"));
+    const hint = () => ($("search-hint").hidden = document.activeElement !== $("query"));
+    $("query").onfocus = hint;
+    $("query").onblur = () => setTimeout(hint, 300); // what is being clicked below must not move away
     $("found-more").onclick = () => this.#search(true);
     $("people-more").onclick = () => this.#more();
     $("lists").onscroll = ({ target }) => {
@@ -98,7 +99,7 @@ export class People {
     loader.want(previews.filter((message) => message && message.subject == null));
     $("people-none").hidden = all.length > 0 || !loader.ready || Boolean(this.query);
     $("people-more").hidden = !loader.more || Boolean(this.query);
-    $("found-section").hidden = !this.query;
+    $("found-section").hidden = !this.query || Boolean($("search-wrong").textContent);
   }
 
   /** Offer those whom one has written with before, where a name is asked for. */
@@ -163,7 +164,7 @@ export class People {
             {},
             el("bdi.name", {}, line(name)),
             me ? el("small", {}, " you") : null,
-            time ? el("time", { dateTime: new Date(time).toISOString(), title: exact(time) }, when) : null,
+            time ? el("time", { dateTime: new Date(time).toISOString() }, when) : null,
           ),
           el(
             "span.second",
@@ -178,7 +179,7 @@ export class People {
               : null,
             el(
               "span.preview",
-              { dir: "auto" },
+              { dir: "auto", elementTiming: "preview" },
               draft ? el("span.draft", {}, "Draft: ") : mine || !text ? null : el("span.sr", {}, "They wrote: "),
               text,
             ),
@@ -233,6 +234,7 @@ export class People {
       else {
         $("search-wrong").textContent = sorry(error);
         $("found-none").textContent = "";
+        this.draw();
       }
     }
   }
@@ -270,7 +272,7 @@ export class People {
             "span.first",
             {},
             el("bdi.name", {}, mine ? `You to ${line(peer)}` : line(peer)),
-            el("time", { dateTime: new Date(time).toISOString(), title: exact(time) }, brief(time)),
+            el("time", { dateTime: new Date(time).toISOString() }, brief(time)),
           ),
           entry.subject ? el("span.preview.strong", { dir: "auto" }, line(entry.subject)) : null,
           el("span.excerpt", { dir: "auto" }, line(entry.excerpt ?? "")),

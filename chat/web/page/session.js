@@ -15,7 +15,8 @@ export class Session {
   /**
    * @param {import("./line.js").Line} line
    * @param {{username: string, waiting: number}} welcome
-   * @param {{messages(messages: object[]): void, delivered(frame: object): void, lost(session: Session): void}} on
+   * @param {{messages(messages: object[]): void, delivered(frame: object): void, settled(): void,
+   *          lost(session: Session): void}} on
    */
   constructor(line, welcome, on) {
     this.me = welcome.username;
@@ -29,7 +30,7 @@ export class Session {
   /** Take what has come, and what will come. */
   start() {
     this.line.hand((frames) => this.#take(frames));
-    setTimeout(() => this.settled(), SOON);
+    setTimeout(() => this.settle(), SOON);
     if (this.line.dead) this.#lost();
   }
 
@@ -77,9 +78,16 @@ export class Session {
   }
 
   /** What was wanted first is there. */
-  settled() {
+  settle() {
+    const before = this.settled;
     this.#patient = false;
     this.#confirmAll();
+    if (!before && !this.line.dead) this.on.settled();
+  }
+
+  /** Whether what was wanted first is there. */
+  get settled() {
+    return !this.#patient;
   }
 
   #confirmAll() {

@@ -118,7 +118,7 @@ export class Settings {
     app.link.password = fresh;
     await app.link.renewNow();
     $("password-form").querySelector(".right").textContent =
-      "The new password is in force. Other devices have to log in with it.";
+      "The new password is in force. Devices that are logged in stay so until you log out on all of them.";
   }
 
   async #leave(all) {

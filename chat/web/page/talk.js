@@ -1,15 +1,18 @@
 /** One conversation: a stretch of its messages, as much as is looked at. */
 
 import { copy } from "./door.js";
-import { $, ask, el, icon, sync } from "./dom.js";
+import { $, afterwards, ask, el, icon, sync } from "./dom.js";
 import { Gone } from "./line.js";
 import { colour, initials, line, shown } from "./shown.js";
-import { clock, count, day, dayOf, exact, fate, sorry, why } from "./words.js";
+import { clock, count, day, dayOf, fate, sorry, why } from "./words.js";
 
-/** So many messages are drawn when a conversation is opened, more at a time, and at most. */
-const FIRST = 30;
+/** So many messages are drawn at once when a conversation is opened, then more of them, more at a time, and at most. */
+const FIRST = 12;
+const FEW = 30;
 const MORE = 40;
 const MOST = 200;
+/** So long is waited for the texts of what is opened before it is drawn without them, in milliseconds. */
+const PATIENCE = 150;
 /** So near to an end of what is drawn, in pixels, more is drawn. */
 const NEAR = 400;
 /** A text longer than this, in characters or lines, is folded. */
@@ -19,13 +22,15 @@ const LINES = 40;
 const CLOSE = 5 * 60 * 1000;
 
 export class Talk {
-  #to = null; // the index behind the last one drawn; null: the newest
-  #count = FIRST;
+  #to = null; // the id of the last one drawn; null: the newest
+  #count = FEW;
   #stick = true; // at the end, and to stay there
   #first = Infinity; // the first unread one when it was opened
   #goal = 0; // the message to show
+  #aimed = 0; // the one to bring into sight when it is drawn
   #marked = 0; // the one that was to be shown
   #unfolded = new Set();
+  #patience = 0; // a timer while texts are waited for; below 0: they were waited for long enough
   #failed = false;
 
   /** @param {import("./app.js").App} app */
@@ -34,7 +39,7 @@ export class Talk {
     this.name = "";
     this.scroll = $("messages-scroll");
     this.list = $("messages");
-    this.scroll.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    this.scroll.addEventListener("scroll", afterwards(() => this.#scrolled()), { passive: true });
     new ResizeObserver(() => this.#stick && this.#toEnd()).observe(this.scroll);
     $("to-newest").onclick = () => this.toNewest();
     $("talk-block").onclick = () => this.#block();
@@ -52,8 +57,10 @@ export class Talk {
     this.#stick = true;
     this.#failed = false;
     this.#unfolded.clear();
+    clearTimeout(this.#patience);
+    this.#patience = 0;
     this.#first = mailbox.firstUnseen(name);
-    this.#marked = 0;
+    this.#marked = this.#aimed = 0;
     this.#goal = at || (Number.isFinite(this.#first) ? this.#first : 0);
     this.list.replaceChildren();
     $("talk-name").textContent = line(name);
@@ -71,7 +78,7 @@ export class Talk {
 
   toNewest() {
     this.#to = null;
-    this.#count = FIRST;
+    this.#count = FEW;
     this.#stick = true;
     this.draw();
     this.#toEnd();
@@ -82,12 +89,13 @@ export class Talk {
     const { mailbox, outbox, loader } = this.app;
     const messages = mailbox.talk(this.name);
     if (this.#goal) this.#aim(messages);
-    const to = Math.min(this.#to ?? messages.length, messages.length);
+    const to = this.#end(messages);
     const from = Math.max(0, to - this.#count);
     const stretch = messages.slice(from, to);
     const waiting = to === messages.length ? outbox.to(this.name) : [];
     loader.want(stretch);
     if (!from) this.#loadOlder(messages);
+    if (!this.list.children.length && !waiting.length && this.#expects(stretch)) return;
     const anchor = this.#anchor();
     sync(
       this.list,
@@ -96,7 +104,8 @@ export class Talk {
       (item) => item.version,
       (item) => item.make(),
     );
-    this.#hold(anchor);
+    if (this.#aimed) this.#show(this.#aimed);
+    else this.#hold(anchor);
     const empty = !messages.length && !waiting.length && loader.ready && !loader.hasOlder(this.name);
     $("talk-empty").hidden = !empty && !this.#failed;
     $("talk-empty").textContent = this.#failed
@@ -107,9 +116,20 @@ export class Talk {
     $("to-newest-count").textContent = unread ? `${unread}` : "";
   }
 
+  /** Whether the texts of these are about to come: so what is opened need not be drawn twice. */
+  #expects(stretch) {
+    const { loader } = this.app;
+    if (this.#patience < 0 || !loader.reading || !stretch.some(({ body }) => body === undefined)) return false;
+    this.#patience ||= setTimeout(() => {
+      this.#patience = -1;
+      this.draw();
+    }, PATIENCE);
+    return true;
+  }
+
   async #loadOlder(messages) {
     const { loader } = this.app;
-    if (this.#failed || loader.loading(this.name) || (messages.length >= FIRST && this.scroll.scrollTop > NEAR))
+    if (this.#failed || loader.loading(this.name) || (messages.length >= FEW && this.scroll.scrollTop > NEAR))
       return;
     try {
       await loader.older(this.name);
@@ -142,16 +162,25 @@ export class Talk {
     const goal = this.#goal;
     this.#goal = 0;
     this.#marked = goal === this.#first ? 0 : goal;
-    if (messages.length - at > FIRST / 2) {
-      this.#to = Math.min(messages.length, at + FIRST / 2);
-      this.#count = FIRST;
-    }
+    this.#count = FEW;
+    if (messages.length - at > FEW / 2) this.#to = messages[at + FEW / 2 - 1].id;
     this.#stick = false;
+    this.#aimed = goal;
+  }
+
+  /** Bring this one, which was just drawn, into sight. */
+  #show(id) {
+    this.#aimed = 0;
+    this.list.querySelector(`li[data-id="${id}"]`)?.scrollIntoView({ block: "center" });
     setTimeout(() => {
-      const node = this.list.querySelector(`li[data-id="${goal}"]`);
-      node?.scrollIntoView({ block: "center" });
       this.#scrolled();
+      if (this.#stick) this.#toEnd(); // so little is below that it fits, too
     });
+  }
+
+  /** The index behind the last of these that is drawn. */
+  #end(messages) {
+    return this.#to === null ? messages.length : messages.findLastIndex(({ id }) => id <= this.#to) + 1;
   }
 
   /** What is drawn: days, the line above what is new, messages, and what is not sent yet. */
@@ -218,7 +247,7 @@ export class Talk {
         {},
         el(
           "time",
-          { dateTime: new Date(message.time).toISOString(), title: exact(message.time) },
+          { dateTime: new Date(message.time).toISOString() },
           clock(message.time),
         ),
         come ? el(`span.fate.${come.kind}`, { title: come.title }, icon(come.kind), come.word) : null,
@@ -251,7 +280,7 @@ export class Talk {
     }
     const folded = !open && (body.length > LONG || body.split("\n", LINES + 1).length > LINES);
     const text = folded ? body.slice(0, LONG).split("\n", LINES).join("\n") : body;
-    yield el("div.body", { dir: "auto" }, shown(text), folded ? "…" : null);
+    yield el("div.body", { dir: "auto", elementTiming: "message" }, shown(text), folded ? "…" : null);
     if (folded)
       yield el(
         "button.link",
@@ -313,10 +342,21 @@ export class Talk {
   /** Have back what is not sent yet. */
   async #takeBack(ref) {
     const { app, name } = this;
+    if (
+      app.outbox.mayHaveArrived(ref) &&
+      !(await ask(
+        "It may have arrived already",
+        "The connection broke while this message was on its way. Left as it is, it is sent again by itself and arrives once. Changed, it is another message: both may arrive.",
+        "Edit it all the same",
+        false,
+        "Leave it as it is",
+      ))
+    )
+      return;
     const entry = await app.outbox.take(ref);
     if (typeof entry === "string") app.toast(entry);
     else if (this.name === name) app.composer.edit(entry);
-    else app.outbox.add(entry.peer, entry.subject, entry.body); // nobody is there any more to edit it
+    else app.outbox.add(entry.peer, entry.subject, entry.body, ref); // nobody is there any more to edit it
   }
 
   /** Delete, or recall what I sent. */
@@ -386,23 +426,23 @@ export class Talk {
   #scrolled() {
     const { scrollTop, clientHeight, scrollHeight } = this.scroll;
     const messages = this.app.mailbox.talk(this.name);
-    const to = Math.min(this.#to ?? messages.length, messages.length);
+    const to = this.#end(messages);
     const below = scrollHeight - scrollTop - clientHeight;
     this.#stick = to === messages.length && below < 40;
     if (this.#stick) {
       this.#to = null;
-      if (this.#count > FIRST && scrollTop > NEAR * 4) this.#count = FIRST;
+      if (this.#count > FEW && scrollTop > NEAR * 4) this.#count = FEW;
     }
     if (scrollTop < NEAR && to > this.#count) {
       this.#count += MORE;
       if (this.#count > MOST) {
-        this.#to = Math.max(MOST, to - (this.#count - MOST));
+        this.#to = messages[Math.max(MOST, to - (this.#count - MOST)) - 1].id;
         this.#count = MOST;
       }
       this.draw();
     } else if (scrollTop < NEAR) this.#loadOlder([]);
     else if (below < NEAR && to < messages.length) {
-      this.#to = to + MORE < messages.length ? to + MORE : null;
+      this.#to = messages[to + MORE - 1]?.id ?? null;
       this.#count = Math.min(MOST, this.#count + MORE);
       this.draw();
     }
@@ -423,6 +463,7 @@ export class Talk {
 
   /** What stands at the top of the window, and where. */
   #anchor() {
+    if (this.#stick) return null; // and looking where things stand takes long
     const { scrollTop } = this.scroll;
     for (const child of this.list.children) {
       if (child.offsetTop + child.offsetHeight > scrollTop && child.classList.contains("message")) {

@@ -2,17 +2,20 @@
 
 import { line } from "./shown.js";
 
-const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
-const WEEKDAY = new Intl.DateTimeFormat(undefined, { weekday: "short" });
-const DATE = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const FULL_DATE = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
-const WITH_YEAR = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
-const EXACT = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+/** Writes moments in one way; what that takes is made when it is first needed, for it takes a browser long. */
+function format(options) {
+  let made = null;
+  return (time) => (made ??= new Intl.DateTimeFormat(undefined, options)).format(time);
+}
 
 /** The hour and minute of a moment. */
-export const clock = (time) => CLOCK.format(time);
+export const clock = format({ timeStyle: "short" });
 /** A moment, to the second. */
-export const exact = (time) => EXACT.format(time);
+export const exact = format({ dateStyle: "full", timeStyle: "medium" });
+const weekday = format({ weekday: "short" });
+const date = format({ day: "numeric", month: "short" });
+const fullDate = format({ weekday: "long", day: "numeric", month: "long" });
+const withYear = format({ dateStyle: "long" });
 
 /** What names the day of a moment, for comparing. */
 export function dayOf(time) {
@@ -30,7 +33,7 @@ export function day(time) {
   const ago = daysAgo(time);
   if (ago === 0) return "Today";
   if (ago === 1) return "Yesterday";
-  return ago > 0 && ago < 300 ? FULL_DATE.format(time) : WITH_YEAR.format(time);
+  return ago > 0 && ago < 300 ? fullDate(time) : withYear(time);
 }
 
 /** A moment as short as it can be said. */
@@ -38,12 +41,13 @@ export function brief(time) {
   const ago = daysAgo(time);
   if (ago === 0) return clock(time);
   if (ago === 1) return "Yesterday";
-  if (ago > 0 && ago < 7) return WEEKDAY.format(time);
-  return ago > 0 && ago < 300 ? DATE.format(time) : new Date(time).toISOString().slice(0, 10);
+  if (ago > 0 && ago < 7) return weekday(time);
+  return ago > 0 && ago < 300 ? date(time) : new Date(time).toISOString().slice(0, 10);
 }
 
 /** So many of something. */
-export const count = (number, one, many = `${one}s`) => `${number.toLocaleString()} ${number === 1 ? one : many}`;
+export const count = (number, one, many = `${one}s`) =>
+  `${number < 1000 ? number : number.toLocaleString()} ${number === 1 ? one : many}`;
 
 /**
  * What became of a message that I wrote: a word, its meaning, and the picture for it.
