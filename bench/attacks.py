@@ -17,11 +17,9 @@ import itertools
 import json
 import os
 import random
-import shutil
 import ssl
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import contextmanager, suppress
@@ -30,6 +28,7 @@ from typing import Iterator, NamedTuple
 
 from bench import load
 from bench.run import ROOT, TWISTD, Server, make_room, simple_table
+from bench.scratch import measured
 from bench.tls import certificate
 
 HOST = "127.0.0.1"
@@ -572,19 +571,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.be:
         asyncio.run(attacking(options.be, Doors(*options.ports), options.scale, options.most))
-    folder = Path(tempfile.mkdtemp(prefix="chat-attacks-", dir=options.data)).resolve()
-    try:
+
+    def attempt(folder: Path) -> None:
         seen = []
         for each in measure(folder / "server", options):
             seen.append(each)
             print(f"  {each}", file=sys.stderr, flush=True)
         print(table(seen))
-    except (load.LoadError, OSError) as error:
-        print(f"bench.attacks: {error}", file=sys.stderr)
-        return 1
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
+
+    return measured("bench.attacks", options.data, attempt)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ from chat.messages import (
     Username,
     Version,
     Welcome,
-    rfc3339,
 )
+from chat.times import rfc3339
 from chat.wire import Codec, der, json
 from chat.wire.schema import reference_decode, reference_encode
 from chat.wire.text import TextTranslator

@@ -4,8 +4,9 @@
 
 C{sessions}: 10 to 5,000 sessions, half of them sending to the other half; and the same
 hundred busy sessions among ever more idle ones.
-C{ledger}: 0 to 5,000,000 messages in the ledger, written beforehand by L{bench.ledgers};
-also how long the server takes to listen, and what a message takes on the disk.
+C{ledger}: 0 to 5,000,000 messages in the ledger, written beforehand by L{bench.ledgers} and all
+in the index of the search; the same while the server is still busy with making that index; also how long
+it takes to listen, in both states, and what a message takes on the disk.
 C{accounts}: 10 to 100,000 accounts beside the same hundred busy ones; and, at its worst, each
 message to another one of them, none of them here.
 The bare loop, which has no accounts, is measured in turns with the server where it can be.
@@ -27,7 +28,7 @@ from statistics import median
 import msgspec
 
 from bench import load
-from bench.ledgers import crowd_names, grow, grow_bare, settle
+from bench.ledgers import crowd_names, grow, grow_bare, index, settle
 from bench.run import BARE, CHAT, Server, make_room, simple_table, started
 
 #: Of how many messages a figure is the mean, about.
@@ -95,6 +96,7 @@ BUSY = ("all sessions busy", "sessions", CPU)
 AMONG_IDLE = ("100 busy sessions among idle ones", "sessions", CPU)
 LEDGER = ("messages in the ledger", "messages", CPU)
 LEDGER_AWAY = ("messages in the ledger, recipient away", "messages", CPU)
+LEDGER_UNINDEXED = ("messages in the ledger, not indexed yet", "messages", CPU)
 START = ("start with a ledger", "messages", "seconds to listening")
 START_COLD = ("start, nothing of the files in memory", "messages", "seconds to listening")
 DISK = ("disk", "messages", "bytes a message")
@@ -174,20 +176,36 @@ class Bench:
             with self._fresh() as folder:
                 grow(folder / CHAT, names, count)
                 grow_bare(folder / BARE[:4], names, count)
-                for curve, cold in ((START, False), (START_COLD, True)):
-                    for _ in range(self._options.runs):
-                        settle(folder / CHAT, forget=cold)
-                        with started(CHAT, folder / CHAT) as server:
-                            self._curves.add(curve, CHAT, count, server.start_seconds)
-                            self._curves.add(curve, f"{CHAT}, CPU of it", count, server.start_cpu)
+                sent = {CHAT: 0, BARE: 0}
+                if count:
+                    self._start(folder, count, f"{CHAT}, not indexed")
+                    with self._servers(folder) as servers:
+                        self._filled(count, servers, LEDGER_UNINDEXED)
+                    sent = {server.name: server.sent for server in servers}
+                index(folder / CHAT)
+                self._start(folder, count, CHAT)
                 with self._servers(folder) as servers:
-                    self._filled(count, servers)
+                    self._filled(count, servers, LEDGER, LEDGER_AWAY)
                 if count:
                     for server in servers:
-                        each = server.disk_bytes() / (count + server.sent)
+                        each = server.disk_bytes() / (count + sent[server.name] + server.sent)
                         self._curves.add(DISK, server.name, count, each)
 
-    def _filled(self, count: int, servers: Sequence[Server]) -> None:
+    def _start(self, folder: Path, count: int, name: str) -> None:
+        for curve, cold in ((START, False), (START_COLD, True)):
+            for _ in range(self._options.runs):
+                settle(folder / CHAT, forget=cold)
+                with started(CHAT, folder / CHAT) as server:
+                    self._curves.add(curve, name, count, server.start_seconds)
+                    self._curves.add(curve, f"{name}, CPU of it", count, server.start_cpu)
+
+    def _filled(
+        self,
+        count: int,
+        servers: Sequence[Server],
+        present: tuple[str, str, str],
+        away: tuple[str, str, str] | None = None,
+    ) -> None:
         each = max(3, self._options.messages // PAIRS)
         crowds = [(server, load.Crowd(server.target, PAIRS)) for server in servers]
 
@@ -199,11 +217,12 @@ class Bench:
         measures = [(server, partial(counted, server, crowd)) for server, crowd in crowds]
         for _, measure in measures:
             measure()
-        self._in_turns(LEDGER, count, measures)
+        self._in_turns(present, count, measures)
         for _, crowd in crowds:
             crowd.check()
             crowd.leave()
-        self._in_turns(LEDGER_AWAY, count, measures)
+        if away is not None:
+            self._in_turns(away, count, measures)
         for _, crowd in crowds:
             crowd.close()
 

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -29,6 +27,7 @@ import msgspec
 from bench import load, timers
 from bench.doors import DOORS
 from bench.run import BARE, CHAT, Server, chat_arguments, chat_server, make_room, simple_table, started
+from bench.scratch import measured
 
 #: How long a server may take to write its figures down.
 PATIENCE = 10.0
@@ -181,19 +180,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--data", type=Path, help="make the files below this folder (a temporary one)")
     add("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(prefix="chat-bench-", dir=options.data)).resolve()
-    try:
+
+    def attempt(folder: Path) -> None:
         results = measure(folder, options)
-    except (load.LoadError, OSError) as error:
-        print(f"bench.layers: {error}", file=sys.stderr)
-        return 1
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    print("\n\n".join(layers.table() for layers in results))
-    if options.json:
-        named = {layers.title: layers.means() for layers in results}
-        options.json.write_bytes(msgspec.json.encode({"layers": named}) + b"\n")
-    return 0
+        print("\n\n".join(layers.table() for layers in results))
+        if options.json:
+            named = {layers.title: layers.means() for layers in results}
+            options.json.write_bytes(msgspec.json.encode({"layers": named}) + b"\n")
+
+    return measured("bench.layers", options.data, attempt)
 
 
 if __name__ == "__main__":

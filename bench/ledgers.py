@@ -2,7 +2,9 @@
 
 The server itself makes the first account and the first message; all others are copies of
 those rows, written straight into the files and counted in the books, so that
-C{chatctl audit} finds nothing amiss.  The bare loop's file can be grown likewise.
+C{chatctl audit} finds nothing amiss.  The bare loop's file can be grown likewise.  The messages
+are not in the index of the search until L{index} puts them there, as a server does that has the
+time for it.
 
     python -m bench.ledgers DIR --accounts 1000 --messages 5000000
 """
@@ -19,12 +21,17 @@ from pathlib import Path
 
 from bench import load
 from bench.run import BARE, CHAT, make_room, started
+from chat.store.spoken import prepare
 from chat.store.stretches import INBOX, SENT, STRETCH
+from chat.store.users import Users
+from chat.store.volumes import Volumes
 
 #: Begins the names of the two accounts whose rows all others are copies of.
 FIRST = "first-"
 #: Bytes in the body of each message.
 BODY = 200
+#: How many batches enter the index in one transaction.
+_BATCHES = 50
 
 
 def grow(data: Path, names: Sequence[str], messages: int = 0) -> None:
@@ -64,6 +71,27 @@ def grow_bare(data: Path, names: Sequence[str], messages: int) -> None:
             " CROSS JOIN name r ON r.number = :pairs + n % :pairs"
         )
         _in_bulk(ledger, "message", insert, values)
+    settle(data)
+
+
+def index(data: Path) -> None:
+    """Let all messages enter the index, and nothing of that be left to be done."""
+    with closing(sqlite3.connect(data / "messages.db", isolation_level=None)) as ledger:
+        ledger.execute("ATTACH ? AS users", (str(data / "users.db"),))
+        for pragma in ("synchronous = OFF", "cache_size = -65536", "wal_autocheckpoint = 20000"):
+            ledger.execute(f"PRAGMA {pragma}")
+        prepare(ledger)
+        cursor = ledger.cursor()
+        volumes = Volumes(Users(), lambda: 0)
+        more = True
+        while more:
+            cursor.execute("BEGIN")
+            for _ in range(_BATCHES):
+                left = volumes.extend(cursor, True)
+            cursor.execute("COMMIT")
+            more = left.first > 1 or left.last < left.newest
+        while volumes.renew(cursor, 1) is not None:
+            pass
     settle(data)
 
 
@@ -182,12 +210,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("data", type=Path, metavar="DIR", help="a folder that is not there yet")
     parser.add_argument("--accounts", type=int, default=100, help="half of them senders (%(default)s)")
-    parser.add_argument("--messages", type=int, default=100_000, help="all delivered (%(default)s)")
+    parser.add_argument(
+        "--messages", type=int, default=100_000, help="all delivered, and in the index (%(default)s)"
+    )
     options = parser.parse_args(arguments)
     if options.data.exists():
         parser.error(f"{options.data} is there already")
     try:
         grow(options.data.resolve(), crowd_names(options.accounts // 2), options.messages)
+        index(options.data.resolve())
     except (load.LoadError, OSError, sqlite3.Error) as error:
         print(f"bench.ledgers: {error}", file=sys.stderr)
         return 1

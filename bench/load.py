@@ -39,6 +39,9 @@ PATIENCE = 60.0
 READ_BYTES = 1 << 18
 #: Connections opened at once; more would overrun a listening socket's backlog.
 AT_ONCE = 32
+#: A server rests that has used less than this share of a core for so many seconds.
+RESTING = 0.005
+RESTS = 0.8
 
 
 class LoadError(Exception):
@@ -410,6 +413,20 @@ def cpu_seconds(pid: int | None) -> float:
     clock_getcpuclockid(3) makes its number like this.
     """
     return 0.0 if pid is None else time.clock_gettime((~pid << 3) | 2)
+
+
+def until_it_rests(pid: int | None, longest: float = 60.0) -> float:
+    """The CPU time that a server goes on using by itself, until it has used next to none for a while.
+
+    What it has put off (the index of what was sent) is done then, and does not disturb what is measured next.
+    """
+    begun = used = cpu_seconds(pid)
+    for _ in range(round(longest / RESTS)):
+        time.sleep(RESTS)
+        before, used = used, cpu_seconds(pid)
+        if used - before < RESTING * RESTS:
+            break
+    return used - begun
 
 
 def resident_bytes(pid: int, field: str = "VmRSS") -> int:

@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import argparse
 import select
-import shutil
 import socket
-import sys
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +23,7 @@ import msgspec
 
 from bench import load
 from bench.run import CHAT, Server, chat_server, make_room
+from bench.scratch import measured
 
 #: Give up when nothing at all happened for so many seconds.
 PATIENCE = 60.0
@@ -279,20 +277,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if unknown := set(options.scenarios) - set(SCENARIOS):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}; see --help")
-    # Absolute: servers run in a folder of their own.
-    folder = Path(tempfile.mkdtemp(prefix="chat-bench-", dir=options.data)).absolute()
-    try:
+
+    def measure(folder: Path) -> None:
         if "tokens" in options.scenarios:
             tokens(folder / "tokens", options.count, options.at_once)
         if "storm" in options.scenarios:
             seconds, people = options.seconds, options.people
             storm(folder / "storm", options.logins, options.rate, seconds, people, options.runs)
-    except (load.LoadError, OSError) as error:
-        print(f"bench.logins: {error}", file=sys.stderr)
-        return 1
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
+
+    return measured("bench.logins", options.data, measure)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import shutil
 import socket
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +25,7 @@ import msgspec
 
 from bench import load, logins
 from bench.run import CHAT, Server, chat_server, make_room
+from bench.scratch import measured
 
 #: A smaller p is a difference.
 LEVEL = 0.01
@@ -173,14 +171,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--seed", type=int, default=1, help="of the order in which they are tried (%(default)s)")
     add("--data", type=Path, help="make the files below this folder (a temporary one)")
     options = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(prefix="chat-bench-", dir=options.data)).absolute()
-    try:
-        return 0 if measure(folder / "names", options.count, options.rounds, options.seed) else 1
-    except (load.LoadError, OSError) as error:
-        print(f"bench.names: {error}", file=sys.stderr)
-        return 1
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return measured(
+        "bench.names",
+        options.data,
+        lambda folder: measure(folder / "names", options.count, options.rounds, options.seed),
+    )
 
 
 if __name__ == "__main__":

@@ -173,11 +173,16 @@ class Figures:
         for column, value in values.items():
             columns.setdefault(column, []).append(value)
 
-    def add_result(self, scenario: str, server: str, result: load.Result) -> None:
-        """Note a measured part."""
+    def add_result(self, scenario: str, server: str, result: load.Result, after: float | None = None) -> None:
+        """Note a measured part.
+
+        @param after: the CPU time that the server used by itself when it was over, in seconds.
+        """
         values = {"messages": result.messages, "cpu": result.cpu_each, "rate": result.rate}
         if result.latencies:
             values.update(p50=result.latency(50), p99=result.latency(99))
+        if after is not None:
+            values["after"] = after / result.messages * 1e6
         self.add(scenario, server, generator=result.own_cpu_each, **values)
 
     def dump(self) -> str:
@@ -192,10 +197,10 @@ class Figures:
     def table(self) -> str:
         """The medians, as a table in reStructuredText."""
         heads = ["scenario", "server", "messages", "CPU us", "least-most", "x bare"]
-        heads += ["messages/s", "p50 ms", "p99 ms", "load us"]
+        heads += ["after us", "x in all", "messages/s", "p50 ms", "p99 ms", "load us"]
         rows = []
         for scenario, servers in self._values.items():
-            floor = servers.get(BARE, {}).get("cpu")
+            floor = servers.get(BARE, {})
             for server, columns in servers.items():
                 if "cpu" in columns:
                     rows.append([scenario, server, *self._cells(columns, floor)])
@@ -213,15 +218,26 @@ class Figures:
         return simple_table([["what", "server", "median"], *rows]) if rows else ""
 
     @staticmethod
-    def _cells(columns: dict[str, list[float]], floor: list[float] | None) -> list[str]:
+    def _cells(columns: dict[str, list[float]], floor: dict[str, list[float]]) -> list[str]:
         cpu = columns["cpu"]
-        ratio = f"{times(cpu, floor):.2f}" if floor else "-"
+        ratio = f"{times(cpu, floor['cpu']):.2f}" if floor else "-"
         cells = [f"{median(columns['messages']):,.0f}", f"{median(cpu):,.1f}"]
-        cells += [f"{min(cpu):,.1f}-{max(cpu):,.1f}", ratio, f"{median(columns['rate']):,.0f}"]
+        cells += [f"{min(cpu):,.1f}-{max(cpu):,.1f}", ratio]
+        if "after" in columns:
+            cells.append(f"{median(columns['after']):.1f}")
+            cells.append(f"{times(_in_all(columns), _in_all(floor)):.2f}" if floor else "-")
+        else:
+            cells += ["-", "-"]
+        cells.append(f"{median(columns['rate']):,.0f}")
         for column in ("p50", "p99"):
             cells.append(f"{median(columns[column]):.2f}" if column in columns else "-")
         cells.append(f"{median(columns['generator']):.1f}")
         return cells
+
+
+def _in_all(columns: dict[str, list[float]]) -> list[float]:
+    """What a message cost with what the server did afterwards, in each run."""
+    return [during + after for during, after in zip(columns["cpu"], columns["after"])]
 
 
 def times(values: Sequence[float], floor: Sequence[float]) -> float:
@@ -254,8 +270,10 @@ class Bench:
             self._codecs = {BARE: "json", **self._codecs}
         self._wanted = set(options.scenarios)
 
-    def _say(self, scenario: str, server: Server, result: load.Result) -> None:
-        self._figures.add_result(scenario, server.name, result)
+    def _say(self, scenario: str, server: Server, result: load.Result, *, ends: bool = True) -> None:
+        """Note a result, when all that the server has put off is done, too."""
+        after = load.until_it_rests(server.pid) if ends else None
+        self._figures.add_result(scenario, server.name, result, after)
         print(f"  {scenario}, {server.name}: {load.describe(result)}", file=sys.stderr, flush=True)
 
     def run(self, number: int) -> None:
@@ -300,7 +318,7 @@ class Bench:
                 for server in servers:
                     result, grown = load.collect(server.target, options.collect, options.body)
                     server.sent += result.messages
-                    self._say("login that collects", server, result)
+                    self._say("login that collects", server, result, ends=False)
                     self._figures.add("memory grown by that login", server.name, MiB=grown / 2**20)
         if "disk" in self._wanted:
             for server in servers:

@@ -16,9 +16,6 @@ import argparse
 import asyncio
 import ipaddress
 import itertools
-import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -30,6 +27,7 @@ import msgspec
 from bench import load, logins
 from bench.attacks import login
 from bench.run import CHAT, Server, chat_server, make_room
+from bench.scratch import measured
 
 HOST = "127.0.0.1"
 #: Of whom the account is, and what its password is for the strangers.
@@ -123,8 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add("--data", type=Path, help="make the files below this folder (a temporary one)")
     options = parser.parse_args(arguments)
-    folder = Path(tempfile.mkdtemp(prefix="chat-bench-", dir=options.data)).absolute()
-    try:
+
+    def attempt(folder: Path) -> None:
         data = folder / "strangers"
         with logins.server(data, options.rounds) as running:
             visitors = logins.Visitors(1)
@@ -137,12 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asyncio.run(measure(server.target.address[1], options.addresses, options.times, options.settle))
         finally:
             server.stop()
-    except (load.LoadError, OSError) as error:
-        print(f"bench.strangers: {error}", file=sys.stderr)
-        return 1
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return 0
+
+    return measured("bench.strangers", options.data, attempt)
 
 
 if __name__ == "__main__":

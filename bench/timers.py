@@ -95,9 +95,9 @@ CHAT = {
     "chat.wire.text:TextTranslator.next": DECODING,
     "chat.wire.text:TextTranslator.take": DECODING,
     "chat.wire.text:TextTranslator.render": ENCODING,
-    "chat.session:Session.receive": SESSION,
-    "chat.session:Session._answered": SESSION,
-    "chat.session:Session._confirmed": SESSION,
+    "chat.course:Course.receive": SESSION,
+    "chat.course:Course._answered": SESSION,
+    "chat.course:Course._confirmed": SESSION,
     "chat.session:Session.push": DELIVERY,
     "chat.feed:Feed.push": DELIVERY,
     "chat.mailroom:Mailroom.accept": CHECKS,
@@ -110,9 +110,9 @@ CHAT = {
     "chat.store.commit:GroupCommit._committed": GROUP,
     "chat.store.commit:GroupCommit._transact": GROUP,
     "chat.store.store:Store._begin": COUNTS,
-    "chat.store.messages:Messages.accept": LEDGER,
-    "chat.store.messages:Messages.confirm": RECEIPTS,
-    "chat.store.messages:Messages.end": COUNTS,
+    "chat.store.intake:Intake.accept": LEDGER,
+    "chat.store.settlement:Settlement.confirm": RECEIPTS,
+    "chat.store.books:Books.end": COUNTS,
 }
 
 #: What a statement is for, by how it begins.

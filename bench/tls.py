@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from bench import load
 from bench.run import BARE, CHAT, Figures, Server, chat_server, make_room, started
+from bench.scratch import measured
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
@@ -111,21 +110,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--json", type=Path, help="write every single value to this file")
     options = parser.parse_args(arguments)
     figures = Figures()
-    folder = Path(tempfile.mkdtemp(prefix="chat-bench-", dir=options.data)).resolve()
-    try:
+
+    def attempt(folder: Path) -> None:
         for number in range(options.runs):
             print(f"run {number + 1}", file=sys.stderr, flush=True)
             (folder / str(number)).mkdir()
             measure(folder / str(number), options, figures)
-    except (load.LoadError, OSError) as error:
-        print(f"bench.tls: {error}", file=sys.stderr)
-        return 1
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    print(figures.table())
-    if options.json:
-        options.json.write_text(figures.dump() + "\n")
-    return 0
+        print(figures.table())
+        if options.json:
+            options.json.write_text(figures.dump() + "\n")
+
+    return measured("bench.tls", options.data, attempt)
 
 
 if __name__ == "__main__":
