@@ -1,23 +1,21 @@
-"""The rules of names, passwords, tokens, codes, sign-up and deletion."""
+"""The rules of sign-up, login, passwords, tokens and codes."""
 
 from __future__ import annotations
 
-import re
 import secrets
 import sys
 from contextlib import contextmanager, suppress
 from enum import Enum
-from functools import lru_cache
-from typing import Awaitable, Callable, Iterator, NamedTuple, Protocol, Sequence
-
-from precis_i18n import get_profile
+from typing import Awaitable, Callable, Iterator, NamedTuple, Sequence
 
 from chat.codes import INVITATION_GROUPS, RECOVERY_CODES, RECOVERY_GROUPS, digest, new_code
+from chat.deletion import Deletion, Returns
 from chat.directory import Directory, Resident
 from chat.errors import (
     Code,
     Refusal,
     account_gone,
+    logged_out,
     looks_taken,
     mixes_scripts,
     name_reserved,
@@ -29,16 +27,10 @@ from chat.limits.throttle import INSIDE, Throttle
 from chat.lookalikes import one_script
 from chat.origin import neighbourhood
 from chat.ports import Asker, PasswordStore, UserStore
+from chat.prepared import new_password, prepare_name, prepare_password
 
-NAME_BYTES = 64
-SHORTEST_PASSWORD = 8
-LONGEST_PASSWORD = 1024
 #: How many random bytes a token has: too many to be guessed, ever.
 TOKEN_BYTES = 32
-
-_PLAIN = re.compile("[!-~]+")
-_username = get_profile("UsernameCaseMapped")
-_opaque = get_profile("OpaqueString")
 
 
 class Registration(str, Enum):
@@ -80,77 +72,8 @@ class Issued(NamedTuple):
     expires: int
 
 
-class Returns(Protocol):
-    """What the deletion of an account asks of the mailroom."""
-
-    async def turn_round(self, account: Account) -> None:
-        """Return every message that waits for this account."""
-
-
-def prepare_name(text: str) -> str:
-    """The form of a user name in which it is stored and compared.
-
-    RFC 8265, UsernameCaseMapped: C{Alice} and C{alice} are one account; spaces,
-    control characters and separators are not allowed. 1 to 64 bytes of UTF-8.
-
-    @raise chat.errors.Refusal: C{bad-name}.
-    """
-    name = address(text)
-    if name is None:
-        raise Refusal(
-            Code.BAD_NAME,
-            f"A user name has 1 to {NAME_BYTES} bytes of letters, digits and punctuation,"
-            " without spaces or control characters.",
-        )
-    return name
-
-
-def address(text: str) -> str | None:
-    """The prepared name of a recipient, or C{None} where no account could be called so."""
-    # What is much longer cannot become short enough, and must not fill the cache.
-    return _prepared(text) if len(text) <= 4 * NAME_BYTES else None
-
-
-@lru_cache(maxsize=16384)
-def _prepared(text: str) -> str | None:
-    if text.isascii():
-        # The profile allows what is printable, and changes nothing but case: a fortieth of its work.
-        return text.lower() if 1 <= len(text) <= NAME_BYTES and _PLAIN.fullmatch(text) else None
-    try:
-        name: str = _username.enforce(text)
-        fits = 1 <= len(name.encode()) <= NAME_BYTES
-    except UnicodeError:
-        return None
-    return name if fits else None
-
-
-def prepare_password(text: str) -> bytes | None:
-    """A password as it is hashed (RFC 8265, OpaqueString, UTF-8), or C{None} if it can be none."""
-    if not text or len(text) > LONGEST_PASSWORD:
-        return None
-    try:
-        password: bytes = _opaque.enforce(text).encode()
-    except UnicodeError:
-        return None
-    return password
-
-
-def new_password(text: str) -> bytes:
-    """A password that may be chosen.
-
-    @raise chat.errors.Refusal: C{bad-password}.
-    """
-    password = prepare_password(text)
-    if password is None or not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise Refusal(
-            Code.BAD_PASSWORD,
-            f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} bytes, without control characters.",
-        )
-    return password
-
-
 class Accounts:
-    """Sign-up, login and deletion."""
+    """Sign-up, login, and what may be asked of an account once one is in."""
 
     def __init__(
         self,
@@ -174,17 +97,17 @@ class Accounts:
         """
         self._users = users
         self._passwords = passwords
-        self._mailroom = mailroom
         self._directory = directory
-        self._pause = pause
+        self._deletion = Deletion(users, passwords, mailroom, directory, pause)
         self._throttle = throttle or Throttle(None)
         self._evenness = evenness or Evenness()
         self._now = now
         self.registration = registration
         # How often passwords were changed, and the tokens of an account revoked, since the start;
-        # and which of these was the account's last.
+        # and which of these was the account's last, and the last that ended its sessions.
         self._changes = 0
         self._last_change: dict[int, int] = {}
+        self._last_end: dict[int, int] = {}
         # Sign-ups that failed when there was no room even to undo them, by name.
         self._left_over: dict[str, Account] = {}
 
@@ -313,7 +236,7 @@ class Accounts:
         @raise chat.errors.Refusal: C{wrong-password}, in the same time whether the
             name is known or not; C{slow-down}.
         """
-        with self._throttle.attempt(name, network, alike=self._alike) as in_earnest:
+        with self._throttle.attempt(name, network, password, alike=self._alike) as in_earnest:
             since, at = self._changes, self._now()
             account = await self._users.find(name)
             await self._check(account if in_earnest else None, password, self._asker(name, network))
@@ -339,10 +262,10 @@ class Accounts:
         account = await self._users.find(name)
         if grant is None or account is None or grant.account != account.id:
             self._throttle.failed(name, network, alike=self._alike)
-            raise Refusal(
-                Code.WRONG_TOKEN,
-                "This token is not, or no longer, one of that account. Log in with the password.",
-            )
+            raise _wrong_token()
+        if self._last_end.get(account.id, 0) > since:
+            # It was revoked meanwhile, when all sessions were ended that there were: this one was none yet.
+            raise _wrong_token()
         self._throttle.entered(name, network)
         return Admission(account, since, grant.number, at)
 
@@ -399,25 +322,31 @@ class Accounts:
             was admitted with the old one stays, but is not to come back; C{storage-full}.
         @raise FatalError: C{account-gone}, another session has deleted the account meanwhile.
         """
-        account = admission.account.id
-        if self._last_change.get(account, 0) > admission.since:
+        if self._last_change.get(admission.account.id, 0) > admission.since:
             raise proof_outdated()
         value = secrets.token_urlsafe(TOKEN_BYTES)
-        grant = await self._passwords.issue(account, value.encode(), admission.at)
+        grant = await self._passwords.issue(admission.account.id, value.encode(), admission.at)
         if grant is None:
             raise account_gone()
         return Issued(value, grant.number, grant.expires)
 
-    async def revoke(self, account: Account, numbers: Sequence[int] | None) -> None:
-        """Revoke these tokens of the account; C{None}: all, and no present session is given a new one.
+    async def revoke(self, account: Account, numbers: Sequence[int]) -> None:
+        """Revoke these tokens of the account.
 
         @raise chat.errors.Refusal: C{storage-full}.
         """
-        if numbers is None:
-            with self._change(account):
-                await self._passwords.revoke(account.id, None)
-        elif numbers:
+        if numbers:
             await self._passwords.revoke(account.id, numbers)
+
+    async def revoke_all(self, account: Account, session: Resident) -> None:
+        """Revoke all tokens of the account, and end its sessions but for the one that asked.
+
+        @raise chat.errors.Refusal: C{storage-full}.
+        """
+        with self._change(account):
+            await self._passwords.revoke(account.id, None)
+        self._last_end[account.id] = self._changes
+        self._directory.expel_others(account.id, session, logged_out())
 
     @contextmanager
     def _change(self, account: Account) -> Iterator[None]:
@@ -463,25 +392,14 @@ class Accounts:
         return await self._users.block(account.id, None, False)
 
     async def delete(self, account: Account, password: str, session: Resident) -> None:
-        """Delete the account: its waiting messages turn round, its name becomes reserved.
-
-        Each step is a commit of its own and can be repeated; from the first one on
-        the deletion will be completed, by the next start if not by this one.
+        """Delete the account of who knows its password; see L{Deletion}.
 
         @param session: the one that asked; the account's other sessions end.
         @raise chat.errors.Refusal: C{wrong-password}, C{slow-down}, C{storage-full}.
         @raise FatalError: C{account-gone}, another session has deleted the account meanwhile.
         """
         await self._check_again(account, password)
-        if not await self._users.leave(account):
-            # Another session was faster; or there was no room to complete it, and now there may be.
-            await self._finish(account)
-            raise account_gone()
-        others: Sequence[Resident] = self._directory.sessions(account.id)
-        for other in others:
-            if other is not session:
-                other.account_gone()
-        await self._finish(account)
+        await self._deletion.delete(account, session)
 
     async def finish(self) -> None:
         """Complete what a crash cut short: deletions, and sign-ups that had no password yet.
@@ -491,32 +409,13 @@ class Accounts:
         await self._users.compare_names()
         leaving, joining = await self._users.unfinished()
         for account in leaving:
-            await self._finish(account)
+            await self._deletion.complete(account)
         for account in joining:
             await self._abandon(account)
 
-    async def _finish(self, account: Account) -> None:
-        """What follows the first step of a deletion: none of it is refused, it waits for room instead."""
-        for step in (
-            lambda: self._mailroom.turn_round(account),
-            lambda: self._passwords.remove(account.id),
-            lambda: self._users.free(account),
-        ):
-            await self._insist(step)
-
-    async def _insist(self, step: Callable[[], Awaitable[object]]) -> None:
-        while True:
-            try:
-                await step()
-                return
-            except Refusal as refusal:
-                if refusal.code is not Code.STORAGE_FULL or self._pause is None:
-                    raise
-                await self._pause()
-
     async def _check_again(self, account: Account, password: str) -> None:
         """The password of who is logged in: whoever found the session open does not know it."""
-        with self._throttle.attempt(account.name, INSIDE):
+        with self._throttle.attempt(account.name, INSIDE, password):
             await self._check(account, password, _inside(account))
 
     async def _check(self, account: Account | None, password: str, asker: Asker) -> None:
@@ -534,6 +433,13 @@ def _inside(account: Account) -> Asker:
 
 def _wrong() -> Refusal:
     return Refusal(Code.WRONG_PASSWORD, "Wrong user name or password.")
+
+
+def _wrong_token() -> Refusal:
+    return Refusal(
+        Code.WRONG_TOKEN,
+        "This token is not, or no longer, one of that account. Log in with the password.",
+    )
 
 
 def _wrong_invite() -> Refusal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, Sequence
 
+from chat.errors import FatalError
 from chat.ledger import Arrival
 from chat.messages import Delivered
 
@@ -24,8 +25,8 @@ class Resident(Protocol):
     def notify(self, frame: Delivered) -> None:
         """Tell the client this, between answers."""
 
-    def account_gone(self) -> None:
-        """Its account no longer exists."""
+    def expel(self, error: FatalError) -> None:
+        """It is no session of its account any more; this is its last word."""
 
 
 class Directory:
@@ -50,6 +51,12 @@ class Directory:
     def sessions(self, account: int) -> tuple[Resident, ...]:
         """The account's sessions, oldest first."""
         return self._sessions.get(account, ())
+
+    def expel_others(self, account: int, session: Resident, error: FatalError) -> None:
+        """End the account's sessions but this one."""
+        for each in self.sessions(account):
+            if each is not session:
+                each.expel(error)
 
     @property
     def online(self) -> tuple[int, int]:

@@ -38,6 +38,7 @@ class Code(str, Enum):
     LOGIN_TIMEOUT = "login-timeout"
     TLS_NEEDED = "tls-needed"
     ACCOUNT_GONE = "account-gone"
+    LOGGED_OUT = "logged-out-elsewhere"
     SHUTTING_DOWN = "shutting-down"
     TOO_MANY_CONNECTIONS = "too-many-connections"
     INTERNAL_ERROR = "internal-error"
@@ -108,6 +109,11 @@ class StartError(Exception):
 def account_gone() -> FatalError:
     """The last word to a session whose account no longer exists."""
     return FatalError(Code.ACCOUNT_GONE, "This account no longer exists.")
+
+
+def logged_out() -> FatalError:
+    """The last word to a session that another one of the account has logged out."""
+    return FatalError(Code.LOGGED_OUT, "Another session of this account has logged out all the others.")
 
 
 def tls_needed() -> FatalError:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Callable, Coroutine, Union
 
-from chat.accounts import Accounts, Admission, Recovering, prepare_name
+from chat.accounts import Accounts, Admission, Recovering
 from chat.errors import Code, Refusal
 from chat.journal import Event, tell
 from chat.limits.throttle import WRONG
-from chat.mailroom import failed
 from chat.messages import (
     Created,
     Frame,
@@ -26,6 +25,8 @@ from chat.messages import (
     keyword,
 )
 from chat.origin import Origin
+from chat.prepared import prepare_name
+from chat.refusals import failed
 
 #: What one step of a login comes to: its answer, or the account that is logged in now.
 Outcome = Union["list[Frame]", Admission]

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_right
+from functools import cache
 from importlib.resources import files
-from typing import Iterable
+from itertools import takewhile
+from typing import Iterable, NamedTuple
 
 #: Scripts that are written together, by the name of the whole.
 _TOGETHER = {
@@ -28,16 +30,28 @@ _WITH_LATIN = frozenset(("Jpan", "Kore", "Hanb"))
 #: Characters of every script.
 _COMMON = frozenset(("Zyyy", "Zinh"))
 
-#: What a character looks like, where it does not look like itself only.
-_PROTOTYPES: dict[int, str] = {}
-#: The first characters of runs with the same scripts, and the scripts of each run.
-_FIRSTS: list[int] = []
-_SCRIPTS: list[frozenset[str]] = []
+
+class _Table(NamedTuple):
+    """What Unicode says.
+
+    @ivar prototypes: what a character looks like, where it does not look like itself only.
+    @ivar firsts: the first characters of runs with the same scripts.
+    @ivar scripts: the scripts of each run.
+    """
+
+    prototypes: dict[int, str]
+    firsts: list[int]
+    scripts: list[frozenset[str]]
+
+
+#: Read now: in a jail it is out of reach later.  Most of it is not looked at before it is needed, by a
+#: name with letters that are not in ASCII: as objects it takes ten times the room.
+_LINES = (files("chat") / "lookalikes.txt").read_text("utf-8")
 
 
 def skeleton(name: str) -> str:
     """What a prepared name looks like: for comparing only, it is no name itself."""
-    return _decomposed(_decomposed(name).translate(_PROTOTYPES))
+    return _decomposed(_decomposed(name).translate(_OF_ASCII if name.isascii() else _table().prototypes))
 
 
 def one_script(name: str) -> bool:
@@ -61,7 +75,8 @@ def _decomposed(text: str) -> str:
 
 
 def _scripts(code: int) -> frozenset[str]:
-    return _SCRIPTS[bisect_right(_FIRSTS, code) - 1]
+    table = _table()
+    return table.scripts[bisect_right(table.firsts, code) - 1]
 
 
 def _shared(sets: Iterable[frozenset[str]]) -> frozenset[str]:
@@ -74,22 +89,31 @@ def _digit(character: str) -> int | None:
     return digit
 
 
-def _read(lines: Iterable[str]) -> None:
-    of_scripts = False
+def _looks(line: str) -> tuple[int, str]:
+    """A character, and what it looks like."""
+    first, *rest = (int(each, 16) for each in line.split())
+    return first, "".join(map(chr, rest))
+
+
+def _sections() -> tuple[list[str], list[str]]:
+    """The lines of the prototypes, and those of the scripts."""
+    prototypes, _, scripts = _LINES.partition("\nprototypes\n")[2].partition("scripts\n")
+    return prototypes.splitlines(), scripts.splitlines()
+
+
+@cache
+def _table() -> _Table:
+    prototypes, runs = _sections()
+    table = _Table(dict(map(_looks, prototypes)), [], [])
     seen: dict[str, frozenset[str]] = {}
-    for line in lines:
+    for line in runs:
         first, _, rest = line.partition(" ")
-        if first == "#":
-            continue
-        if first in ("prototypes", "scripts"):
-            of_scripts = first == "scripts"
-        elif of_scripts:
-            if rest not in seen:
-                seen[rest] = frozenset(part for each in rest.split() for part in _TOGETHER.get(each, (each,)))
-            _FIRSTS.append(int(first, 16))
-            _SCRIPTS.append(seen[rest])
-        else:
-            _PROTOTYPES[int(first, 16)] = "".join(chr(int(each, 16)) for each in rest.split())
+        if rest not in seen:
+            seen[rest] = frozenset(part for each in rest.split() for part in _TOGETHER.get(each, (each,)))
+        table.firsts.append(int(first, 16))
+        table.scripts.append(seen[rest])
+    return table
 
 
-_read((files("chat") / "lookalikes.txt").read_text("utf-8").splitlines())
+#: What the characters of ASCII look like, which most names are made of.
+_OF_ASCII = dict(map(_looks, takewhile(lambda line: line < "0080", _sections()[0])))

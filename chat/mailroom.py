@@ -8,64 +8,46 @@ from __future__ import annotations
 
 from functools import partial
 from math import ceil
-from typing import Callable, Iterable, Optional, Sequence, Union
+from typing import Callable, Iterable, Optional, Sequence
 
 from msgspec.structs import replace
 
-from chat.accounts import address
 from chat.directory import Directory, Resident
-from chat.errors import Code, FatalError, Refusal, account_gone, echoing
-from chat.health import gauges
+from chat.drafts import Prepared, draft, too_fast
+from chat.errors import Code, Refusal, echoing
 from chat.ledger import (
     AUTOMATIC,
-    RECEIPT,
     Acceptance,
     Account,
     Arrival,
     Confirmation,
     Draft,
-    Letter,
-    Line,
     Mailbox,
     fate,
-    standing,
 )
+from chat.letters import delivery, entry, reading, return_of
 from chat.limits.allowance import UNLIMITED, Allowance
 from chat.limits.echoes import Echoes
 from chat.limits.turns import Turns
 from chat.messages import (
-    BODY_BYTES,
     READ_IDS,
-    RECIPIENT_BYTES,
-    REF_BYTES,
-    SUBJECT_BYTES,
     Accepted,
     Deleted,
     Delivered,
-    Entry,
-    Failed,
     Fatal,
     Found,
     Frame,
     Listing,
     Message,
     Messages,
-    Returned,
     Search,
-    rfc3339,
 )
 from chat.ports import MessageStore, Outcome
+from chat.prepared import address
 from chat.query import Person, Query, excerpt, parse
 from chat.query import wanted as wanted_words
-
-#: Why a message came back, for a person.
-NOTES = {
-    Code.UNKNOWN_RECIPIENT: "There is no account of that name here. Check the spelling and send again.",
-    Code.ACCOUNT_DELETED: "The account was deleted before it took the message.",
-    Code.EXPIRED: "Nobody collected the message within the time that this server keeps it.",
-    Code.BLOCKED: "The recipient does not take messages from you.",
-    Code.MAILBOX_FULL: "Too many messages wait in that mailbox already. Send it again later.",
-}
+from chat.refusals import failed, gone
+from chat.times import rfc3339
 
 #: The most messages removed in one commit: their content is overwritten, and on a full disk
 #: there is no room to write more than so much at once.
@@ -75,9 +57,6 @@ CONFIRMED_AT_ONCE = 2000
 
 #: So many receipts are as much work as a message.
 RECEIPTS_A_MESSAGE = 8
-
-#: What a session gives for one message of a batch: the draft, or its refusal.
-Prepared = Union[Draft, Refusal]
 
 
 class Mailroom:
@@ -251,7 +230,7 @@ class Mailroom:
                         time=time,
                         subject=each.subject,
                         body=each.body,
-                        returned=None if code is None else _returned(code, each.addressee),
+                        returned=None if code is None else return_of(code, each.addressee),
                         automatic=each.options >= AUTOMATIC,
                     )
                     arrived = arrivals.get(outcome.mailbox)
@@ -354,7 +333,7 @@ class Mailroom:
         @param offered: messages up to this position may have been shown before.
         """
         letters, more = await self._store.waiting(account.id, after)
-        return [(letter.position, _waiting(letter, letter.position <= offered)) for letter in letters], more
+        return [(letter.position, delivery(letter, letter.position <= offered)) for letter in letters], more
 
     async def listing(
         self, account: Account, box: str, after: int, limit: int, before: Optional[int] = None
@@ -371,7 +350,7 @@ class Mailroom:
             raise Refusal(Code.BAD_FRAME, reason)
         else:
             lines, more = await self._store.latest(account.id, sent, before, limit)
-        return Listing(box=box, messages=[_entry(line, sent) for line in lines], more=more)
+        return Listing(box=box, messages=[entry(line, sent) for line in lines], more=more)
 
     async def search(self, account: Account, wanted: Search) -> Found:
         """What a query finds in the own mailbox, and of what the account has sent.
@@ -382,7 +361,7 @@ class Mailroom:
         query = _addressed(parse(wanted.query))
         found = await self._store.search(account, query, boxes, wanted.before, wanted.limit)
         pattern = wanted_words(query)
-        entries = [_entry(hit.line, hit.sent, excerpt(hit.body, pattern) or None) for hit in found.hits]
+        entries = [entry(hit.line, hit.sent, excerpt(hit.body, pattern) or None) for hit in found.hits]
         return Found(messages=entries, more=found.more, incomplete=found.incomplete)
 
     async def read(self, account: Account, ids: Sequence[int]) -> Messages:
@@ -395,7 +374,7 @@ class Mailroom:
         found = {letter.id: letter for letter in await self._store.read(account.id, ids)}
         wanted = dict.fromkeys(ids)
         return Messages(
-            messages=[_read(found[id]) for id in wanted if id in found],
+            messages=[reading(found[id]) for id in wanted if id in found],
             missing=[id for id in wanted if id not in found],
         )
 
@@ -449,50 +428,9 @@ class _Together:
         self._answer(frames)
 
     def broken(self, error: Exception) -> None:
-        """One piece failed in a way that is nobody's fault here."""
-        self._left = 0  # which no answer makes it again
+        """One piece failed in a way that is nobody's fault here; it is never answered, so neither are all."""
         broken, self._broken = self._broken, lambda error: None
         broken(error)
-
-
-def draft(message: Message) -> Prepared:
-    """The message checked against every limit, or why it cannot be accepted."""
-    recipient, subject, body, ref = message.recipient, message.subject, message.body, message.ref
-    # A code point has at most four bytes: short texts need not be encoded to be measured.
-    if (
-        len(body) * 4 > BODY_BYTES
-        or len(recipient) * 4 > RECIPIENT_BYTES
-        or (subject is not None and len(subject) * 4 > SUBJECT_BYTES)
-        or (ref is not None and len(ref) * 4 > REF_BYTES)
-    ):
-        for what, text, limit in (
-            ("ref", ref, REF_BYTES),
-            ("body", body, BODY_BYTES),
-            ("subject", subject, SUBJECT_BYTES),
-            ("recipient", recipient, RECIPIENT_BYTES),
-        ):
-            if text is not None and (len(text) > limit or len(text.encode()) > limit):
-                return Refusal(
-                    Code.TOO_LARGE,
-                    f"The {what} of a message has at most {limit} bytes of UTF-8.",
-                    ref=None if what == "ref" else ref,
-                )
-    name = address(recipient)
-    options = (RECEIPT if message.receipt else 0) + (AUTOMATIC if message.automatic else 0)
-    # A person may answer anything.
-    answers = message.answers if message.automatic else 0
-    return Draft(name, recipient if name is None else name, subject, body, ref, options, answers)
-
-
-def too_fast(ref: str | None, seconds: int) -> Refusal:
-    """The refusal of a message that is too much."""
-    later = f"{seconds} second{'s' * (seconds != 1)}"
-    return Refusal(
-        Code.SLOW_DOWN,
-        f"This account sends more than it may. Keep the message and send it again in {later}.",
-        ref=ref,
-        seconds=seconds,
-    )
 
 
 def _weight(ids: Sequence[int]) -> int:
@@ -513,44 +451,6 @@ def _after(times: int, done: Callable[[], None]) -> Callable[[], None]:
     return one
 
 
-def gone() -> Frame:
-    """The last word to a session whose account no longer exists."""
-    return fatal(account_gone())
-
-
-def fatal(error: FatalError) -> Frame:
-    """The frame that tells of an error that ends the session."""
-    gauges.refusals[error.code.value] += 1
-    return Fatal(code=error.code.value, reason=error.reason)
-
-
-def failed(refusal: Refusal) -> Frame:
-    """The frame that tells of a refusal."""
-    gauges.refusals[refusal.code.value] += 1
-    return Failed(code=refusal.code.value, reason=refusal.reason, ref=refusal.ref, seconds=refusal.seconds)
-
-
-def _waiting(letter: Letter, again: bool) -> Message:
-    """A message as it is delivered from the store."""
-    return Message(
-        id=letter.id,
-        sender=letter.sender,
-        recipient=letter.recipient,
-        time=rfc3339(letter.time),
-        subject=letter.subject,
-        body=letter.body,
-        returned=None if letter.code is None else _returned(letter.code, letter.addressee),
-        again=again,
-        automatic=letter.automatic,
-    )
-
-
-def _returned(code: Optional[str], addressee: Optional[str]) -> Optional[Returned]:
-    if code is None:
-        return None
-    return Returned(code=code, recipient=addressee or "", note=NOTES[Code(code)])
-
-
 def _is_sent(box: str) -> bool:
     """Whether the box of this name is the one of what was sent."""
     if box not in ("inbox", "sent"):
@@ -562,30 +462,3 @@ def _addressed(query: Query) -> Query:
     """The same query with names as accounts have them; one that no account could have stays as it is."""
     people = [Person(each.role, address(each.name) or each.name, each.negated) for each in query.people]
     return replace(query, people=tuple(people))
-
-
-def _entry(line: Line, sent: bool, excerpt: Optional[str] = None) -> Entry:
-    return Entry(
-        id=line.id,
-        sender=line.sender,
-        recipient=line.addressee if sent and line.addressee is not None else line.recipient,
-        time=rfc3339(line.time),
-        subject=line.subject,
-        state=fate(line.state, line.code) if sent else standing(line.state),
-        returned=_returned(line.code, line.addressee),
-        excerpt=excerpt,
-    )
-
-
-def _read(letter: Letter) -> Message:
-    return Message(
-        id=letter.id,
-        sender=letter.sender,
-        recipient=letter.recipient,
-        time=rfc3339(letter.time),
-        subject=letter.subject,
-        body=letter.body,
-        returned=_returned(letter.code, letter.addressee),
-        state=standing(letter.state) if letter.own else fate(letter.state, letter.code),
-        automatic=letter.automatic,
-    )

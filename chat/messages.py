@@ -15,8 +15,6 @@ order of their ASN.1 tags: add at the end, never reorder.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
-from functools import lru_cache
 from typing import Annotated, Optional, Union
 
 from msgspec import Meta, Struct
@@ -467,47 +465,3 @@ def keyword(frame: System | type[System]) -> str:
     tag = frame.__struct_config__.tag
     assert isinstance(tag, str)
     return tag
-
-
-@lru_cache(maxsize=1024)
-def rfc3339(milliseconds: int) -> str:
-    """Milliseconds since 1970-01-01 UTC, as a L{Time}.
-
-    @raise ValueError: before 1970 or after the year 9999.
-    """
-    minute, rest = divmod(milliseconds, 60_000)
-    return f"{_minute(minute)}{rest // 1000:02d}.{rest % 1000:03d}Z"
-
-
-@lru_cache(maxsize=1024)
-def _minute(minute: int) -> str:
-    """What the times of this minute, counted from 1970-01-01 UTC, begin with."""
-    if not 0 <= minute < 4_223_371_680:
-        raise ValueError(f"no moment between 1970 and 9999: minute {minute}")
-    moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(minutes=minute)
-    return f"{moment.year:04d}-{moment:%m-%dT%H:%M}:"
-
-
-def milliseconds(time: str) -> int:
-    """The inverse of L{rfc3339}.
-
-    @raise ValueError: not a L{Time}.
-    """
-    try:
-        rest = _SECOND[time[17:19]] + _THOUSANDTH[time[19:]]
-    except KeyError:
-        raise ValueError(f"not an RFC 3339 time in UTC with milliseconds: {time!r}") from None
-    return _minute_of(time[:17]) + rest
-
-
-@lru_cache(maxsize=1024)
-def _minute_of(beginning: str) -> int:
-    """The milliseconds from 1970-01-01 UTC to the minute that a time begins with."""
-    moment = datetime.fromisoformat(beginning + "00+00:00")
-    if rfc3339(minute := int(moment.timestamp()) * 1000)[:17] != beginning:
-        raise ValueError(f"not the beginning of an RFC 3339 time: {beginning!r}")
-    return minute
-
-
-_SECOND = {f"{second:02}": second * 1000 for second in range(60)}
-_THOUSANDTH = {f".{thousandth:03}Z": thousandth for thousandth in range(1000)}

@@ -8,15 +8,17 @@ C{since:2026-11-01}, C{until:2026-11-22}; and C{-word} for what must not occur.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from datetime import datetime, timedelta, timezone
 from enum import Enum
-from typing import Optional
+from typing import Optional, Sequence
 from unicodedata import category, normalize
 
 from msgspec import Struct
 
 from chat.errors import Code, Refusal
 from chat.messages import QUERY_BYTES
+from chat.spelling import WORD_EACH, folded, pieces
 
 #: The most conditions that one query has.
 MOST_TERMS = 16
@@ -26,9 +28,7 @@ BEFORE = 40
 #: Before the asterisk of a prefix there must be so many letters or digits.
 SHORTEST_PREFIX = 2
 
-#: Where words are written without spaces between them, each character is one.
-WORD_EACH = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-_ACCENTS = "[\u0300-\u036f\u3099\u309a]*"
+_ACCENTS = re.compile("[\u0300-\u036f\u3099\u309a]+")
 
 _HINT = 'For example: invoice from:alice since:2026-11-01 "as we said" -draft'
 
@@ -152,7 +152,7 @@ def _moment(field: str, value: str) -> int:
 
 def _words(value: str, bare: bool, subject: bool, negated: bool) -> Words:
     prefix = bare and value.endswith("*")
-    letters = sum(1 for character in value if _in_word(character))
+    letters = sum(1 for character in folded(value) if _in_word(character))
     if not letters:
         raise _bad("Only words can be searched for: each condition needs a letter or a digit.")
     if prefix and letters < SHORTEST_PREFIX:
@@ -169,38 +169,64 @@ def _bad(reason: str) -> Refusal:
     return Refusal(Code.BAD_QUERY, f"{reason} {_HINT}")
 
 
-def excerpt(body: str, wanted: Optional[re.Pattern[str]]) -> str:
+def excerpt(body: str, wanted: Sequence[re.Pattern[str]]) -> str:
     """The body around the first of the words searched for, or its beginning: plain text on one line.
 
     @param wanted: see L{wanted}.
     """
-    apart = body if body.isascii() else normalize("NFD", body)
-    match = wanted and wanted.search(apart)
-    start = max(0, match.start() - BEFORE) if match else 0
+    start = max(0, _found(body, wanted) - BEFORE)
     if start:  # not in the middle of a word, if there is a better place near
-        space = apart.find(" ", start - 1, start + BEFORE // 2)
+        space = body.find(" ", start - 1, start + BEFORE // 2)
         start = space + 1 if space >= 0 else start
-    rest = apart[start : start + EXCERPT]
-    text = " ".join(normalize("NFC", rest).split())
-    return f"{'... ' if start else ''}{text}{' ...' if start + EXCERPT < len(apart) else ''}"
+    text = " ".join(body[start : start + EXCERPT].split())
+    return f"{'... ' if start else ''}{text}{' ...' if start + EXCERPT < len(body) else ''}"
 
 
-def wanted(query: Query) -> Optional[re.Pattern[str]]:
-    """A pattern for any of the words that are to occur, whatever their case and their accents."""
+def _found(body: str, wanted: Sequence[re.Pattern[str]]) -> int:
+    """Where in a text the first of the words begins; 0 if none is there."""
+    if body.isascii():
+        return _first(body.lower(), wanted)
+    whole = [(piece, _without_accents(form)) for piece, form in pieces(body)]
+    at = _first("".join([form for _, form in whole]), wanted)
+    before = 0
+    for piece, form in whole:
+        if at < len(form):
+            # Of the beginnings of this piece, the longest one that ends before what was found.
+            ends = range(len(piece))
+            return before + bisect_right(ends, at, key=lambda end: _length(piece[:end])) - 1
+        at -= len(form)
+        before += len(piece)
+    return 0  # there are only accents
+
+
+def _first(form: str, wanted: Sequence[re.Pattern[str]]) -> int:
+    """Where in a text in this form the first of the words begins; 0 if none is there."""
+    return min((match.start() for each in wanted if (match := each.search(form))), default=0)
+
+
+def _length(text: str) -> int:
+    """That of its form."""
+    return len(_without_accents(folded(text)))
+
+
+def wanted(query: Query) -> list[re.Pattern[str]]:
+    """Patterns for the words that are to occur, whatever their case and their accents."""
     found = []
     for each in query.words:
         if each.subject or each.negated:
             continue
-        apart = "".join(c if _in_word(c) else " " for c in normalize("NFD", each.text) if not _is_mark(c))
-        parts = ["".join(re.escape(c) + _ACCENTS for c in part) for part in apart.split()]
-        if not parts:
+        form = _without_accents(folded(each.text).lower())
+        first, *others = "".join(c if _in_word(c) else " " for c in form).split() or [""]
+        if not first:
             continue
-        if WORD_EACH.search(apart):
-            found.append(r"\W*".join(parts))
-        else:
-            found.append(r"(?<!\w)" + r"\W+".join(parts) + ("" if each.prefix else r"(?!\w)"))
-    return re.compile("|".join(found), re.IGNORECASE) if found else None
+        if WORD_EACH.search(form):
+            pattern = r"\W*".join([first, *others])
+        else:  # what begins with letters is found many times sooner than what begins with a condition
+            pattern = r"\W+".join([rf"{first}(?<!\w{first})", *others]) + ("" if each.prefix else r"(?!\w)")
+        found.append(re.compile(pattern))
+    return found
 
 
-def _is_mark(character: str) -> bool:
-    return category(character) == "Mn"
+def _without_accents(form: str) -> str:
+    """The same for one that looks for words whatever their accents; the index leaves out fewer of them."""
+    return _ACCENTS.sub("", normalize("NFD", form))

@@ -29,8 +29,8 @@ if sys.platform != "win32":
     import pwd
 
 
-#: Modules that are imported when something is done for the first time: a certificate signed.
-LATE = ("cryptography.hazmat.backends.openssl.backend",)
+#: Modules that are imported when something is first done: a certificate signed, or numbers asked for.
+LATE = ("cryptography.hazmat.backends.openssl.backend", "chat.web.numbers")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Rights:
                 # Written by the user it concerns: root must not write where others may have put a link.
                 options["pidfile"] = ""
             _spare_descriptor()
-            _import_ahead()
+        _import_ahead()
         self._runner = options
         options["chroot"] = options["uid"] = options["gid"] = None
         if self.jail is not None and options.get("rundir", ".") != ".":
@@ -208,7 +208,7 @@ def _spare_descriptor() -> None:
 
 
 def _import_ahead() -> None:
-    """Import what libraries import only when they first need it: it cannot be found from the jail."""
+    """Import what else is imported only when it is first needed: then it may be out of reach."""
     for name in LATE:
         with suppress(ImportError):
             import_module(name)

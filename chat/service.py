@@ -213,6 +213,7 @@ class ChatService(Service):
                 self._forget_hangup = on_hangup(self._reactor, self._guard.reload)
                 self._retention.start()
                 self._recount.start()
+                self._data.indexing.wake()  # for what was there before this version, or was not done in time
             except BaseException:
                 self._take_down()
                 raise
@@ -298,7 +299,12 @@ class ChatService(Service):
             crowd=self._crowd,
             doors=lambda: self._doorways,
             disk=self._room.disk,
-            rounds=lambda: [self._recount, *self._retention.rounds, *self._guard.rounds],
+            tasks=lambda: [
+                self._recount,
+                self._data.indexing,
+                *self._retention.rounds,
+                *self._guard.rounds,
+            ],
             expires=lambda: self._guard.expires,
         )
 

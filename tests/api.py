@@ -18,8 +18,10 @@ from chat.web.api import OPERATIONS
 from chat.web.api.openapi import describe
 from chat.web.door import WebDoor
 from chat.web.site import ChatSite
-from tests.network import Client, Network, NetworkTestCase, Wire, password
+from tests.network import Client, Network, NetworkTestCase
+from tests.talker import password
 from tests.web import HERE, Response, knock, parse, request
+from tests.wire import Wire
 
 JSON = "application/json"
 
@@ -84,6 +86,11 @@ class Open:
     def stream(self) -> str:
         """All of a stream so far, comments included."""
         return _unchunked(self.read().partition(b"\r\n\r\n")[2]).decode()
+
+    def say_no_more(self) -> None:
+        """Say that nothing more comes, as a client does that ends."""
+        self.wire.protocol.readConnectionLost()
+        self._network.settle()
 
     def hang_up(self) -> None:
         """Ask no more."""

@@ -26,7 +26,7 @@ from typing import IO, Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.wire import Codec
-from tests.network import Said, Talker, keywords, password
+from tests.talker import Said, Talker, keywords, password
 
 ROOT = Path(__file__).resolve().parent.parent
 #: How long anything may take, in seconds.

@@ -20,7 +20,8 @@ from typing import Any, Callable
 
 from chat.wire import Codec
 from tests.daemon import PATIENCE, STOPPED, environment
-from tests.network import SERVER, Said, Talker, keywords
+from tests.network import SERVER
+from tests.talker import Said, Talker, keywords
 
 #: Who the daemon is; it has no name, and nothing else belongs to it.
 UID, GID = 64123, 64124

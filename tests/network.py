@@ -16,235 +16,36 @@ first), so what a test says before that is under way together::
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable, Iterable, Optional
+from typing import Any, Callable, Optional
 
 from twisted.internet.defer import Deferred, execute
-from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock, deferLater
-from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from chat.accounts import Accounts, Registration
 from chat.directory import Directory
 from chat.mailroom import Mailroom
 from chat.ports import Peer
-from chat.protocol import ChatFactory, ChatProtocol
+from chat.protocol import ChatFactory
 from chat.session import Session
 from chat.store import Store
 from chat.store.files import DataDirectory, schemas
 from chat.store.opener import PLAIN, Opener
 from chat.store.pool import DirectPool
-from chat.wire import Codec, deserialize, framing, serialize
+from chat.wire import Codec
 from chat.wire.text import TextTranslator
 from chat.wire.translator import FrameTranslator
+from tests.talker import Said, Talker, keywords
+from tests.wire import Wire
 
 #: The moment at which every test begins: 2026-11-22T21:07:00.123Z.
 START = 1_795_381_620.123
 #: The software's name and version in the greeting.
 SERVER = "chat test"
 DAY = 24 * 60 * 60 * 1000
-
-#: What stands under C{data} in one frame; a message is told from the rest by having no keyword.
-Said = dict[str, Any]
-
-
-def keywords(frames: list[Said]) -> list[str]:
-    """The frames' keywords, C{"message"} for a message, and with their code those that refuse."""
-    return [" ".join(filter(None, (frame.get("keyword", "message"), frame.get("code")))) for frame in frames]
-
-
-def password(name: str) -> str:
-    """The password of a user that tests make."""
-    return f"password of {name}"
-
-
-class Talker:
-    """What a client says and hears, in JSON or in DER; a subclass has the connection.
-
-    Everything is a C{dict} of the names that protocol.md gives, whatever the codec,
-    so that one test can speak both.
-    """
-
-    def __init__(self, codec: Codec | str) -> None:
-        self.codec = Codec(codec)
-        self._framing = framing(self.codec)
-
-    def write(self, data: bytes) -> None:
-        """Send these bytes."""
-        raise NotImplementedError
-
-    def hear(self) -> list[Said]:
-        """What the server has said since this was last asked."""
-        raise NotImplementedError
-
-    # --- saying ---
-
-    def encoded(self, kind: str, **data: Any) -> bytes:
-        """The bytes of a frame of this type."""
-        line = json.dumps({"type": kind, "data": data}, ensure_ascii=False).encode() + b"\n"
-        if self.codec is Codec.JSON:
-            return line
-        return serialize(deserialize(line, Codec.JSON), Codec.DER)
-
-    def system(self, keyword: str, **data: Any) -> None:
-        """Say a system frame."""
-        self.write(self.encoded("system", keyword=keyword, **data))
-
-    def answer(self, field: str, value: str, **more: Any) -> None:
-        """Say a login frame."""
-        self.write(self.encoded("login", field=field, value=value, **more))
-
-    def send(self, recipient: str, body: str, **more: Any) -> None:
-        """Say a message."""
-        self.write(self.encoded("message", recipient=recipient, body=body, **more))
-
-    def received(self, *ids: int) -> None:
-        """Confirm messages."""
-        self.system("received", ids=list(ids))
-
-    def say_login(self, name: str, secret: str | None = None) -> None:
-        """Say user name and password, at once."""
-        self.answer("username", name)
-        self.answer("password", password(name) if secret is None else secret)
-
-    def log_in(self, name: str, secret: str | None = None) -> list[Said]:
-        """Log in and tell what was heard from C{welcome} on; fails when not welcome."""
-        self.say_login(name, secret)
-        heard = self.hear()
-        while heard and heard[0].get("keyword") != "welcome":
-            if heard[0].get("keyword") in ("failed", "fatal"):
-                raise AssertionError(heard[0])
-            del heard[0]
-        if not heard:
-            raise AssertionError(f"{name} was not welcome")
-        return heard
-
-    # --- hearing ---
-
-    def decode(self, data: bytes) -> list[Said]:
-        """The frames that these bytes complete."""
-        self._framing.feed(data)
-        heard = []
-        while (wire := self._framing.next(1 << 40)) is not None:
-            if self.codec is Codec.DER:
-                wire = serialize(deserialize(wire, Codec.DER), Codec.JSON)
-            heard.append(json.loads(wire)["data"])
-        return heard
-
-    @property
-    def undecoded(self) -> int:
-        """How many bytes of an unfinished frame there are."""
-        return self._framing.buffered
-
-
-@implementer(ITCPTransport)
-class Wire(StringTransport):
-    """The server's end of a connection, as narrow as the client's reading makes it.
-
-    Like a real one it calls C{pauseProducing} when more than C{window} bytes wait for
-    a client that does not read, and C{resumeProducing} when it has caught up.
-    """
-
-    window = 64 * 1024
-
-    def __init__(self, protocol: ChatProtocol) -> None:
-        super().__init__()
-        self.protocol = protocol
-        self.unread = bytearray()
-        self.most_unread = 0
-        self.unsent: deque[bytes] = deque()  # what the client said while the server did not read
-        self.reads = True  # whether the client reads
-        self.half_closed = False
-        self.aborted = False
-        self.lost = False
-        self.options: list[str] = []
-        self._paused = False
-
-    # --- the server's side ---
-
-    def write(self, data: bytes) -> None:
-        """See C{ITransport.write}."""
-        if self.half_closed or self.disconnecting or self.lost:
-            return
-        self.unread += data
-        self.most_unread = max(self.most_unread, len(self.unread))
-        if len(self.unread) > self.window and not self._paused and self.producer:
-            self._paused = True
-            self.producer.pauseProducing()
-
-    def writeSequence(self, data: Iterable[bytes]) -> None:
-        """See C{ITransport.writeSequence}."""
-        self.write(b"".join(data))
-
-    def unregisterProducer(self) -> None:
-        """See C{IConsumer.unregisterProducer}."""
-        if self.producer is not None:
-            super().unregisterProducer()
-
-    def loseWriteConnection(self) -> None:
-        """See C{ITCPTransport.loseWriteConnection}."""
-        self.half_closed = True
-
-    def abortConnection(self) -> None:
-        """See C{ITCPTransport.abortConnection}."""
-        self.aborted = True
-        self.lose()
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """See C{ITCPTransport.setTcpNoDelay}."""
-        self.options.append("no delay")
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """See C{ITCPTransport.setTcpKeepAlive}."""
-        self.options.append("keep alive")
-
-    def getTcpNoDelay(self) -> bool:
-        """See C{ITCPTransport.getTcpNoDelay}."""
-        return "no delay" in self.options
-
-    def getTcpKeepAlive(self) -> bool:
-        """See C{ITCPTransport.getTcpKeepAlive}."""
-        return "keep alive" in self.options
-
-    def resumeProducing(self) -> None:
-        """See C{IPushProducer.resumeProducing}."""
-        super().resumeProducing()
-        while self.unsent and self.producerState == "producing" and not self.lost:
-            self.protocol.dataReceived(self.unsent.popleft())
-
-    # --- the client's side ---
-
-    def arrive(self, data: bytes) -> None:
-        """The client sends bytes; they stay in the network while the server does not read."""
-        if self.lost:
-            return
-        if self.producerState == "producing":
-            self.protocol.dataReceived(data)
-        else:
-            self.unsent.append(data)
-
-    def read(self, most: int = 1 << 40) -> bytes:
-        """The client takes what waits for it."""
-        data = bytes(self.unread[:most])
-        del self.unread[:most]
-        if self._paused and not self.unread:
-            self._paused = False
-            if self.producer is not None and not self.lost:
-                self.producer.resumeProducing()
-        return data
-
-    def lose(self) -> None:
-        """The connection is gone, whoever ended it."""
-        if not self.lost:
-            self.lost = True
-            self.connected = False
-            self.protocol.connectionLost(Failure(ConnectionDone()))
 
 
 class Client(Talker):

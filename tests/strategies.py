@@ -24,6 +24,7 @@ from msgspec.inspect import (
 )
 
 from chat import messages as m
+from chat.times import rfc3339
 
 #: Always the same examples, and no notes about them on disk.
 ALWAYS = settings(
@@ -150,7 +151,7 @@ STRINGS = st.one_of(
     ),
     st.just(65536).map(lambda size: "\x01" * size),
 )
-TIMES = st.integers(0, 253402300799999).map(m.rfc3339)
+TIMES = st.integers(0, 253402300799999).map(rfc3339)
 
 
 def values(kind: Type) -> st.SearchStrategy[Any]:

@@ -1,144 +1,19 @@
-"""Tests for L{chat.accounts}: names, passwords, tokens, sign-up, login and deletion."""
+"""Tests for L{chat.accounts}: sign-up, login, passwords and tokens."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import Any, Callable
 
-from precis_i18n import get_profile
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from chat.accounts import (
-    LONGEST_PASSWORD,
-    NAME_BYTES,
-    Admission,
-    Issued,
-    Registration,
-    address,
-    new_password,
-    prepare_name,
-    prepare_password,
-)
+from chat.accounts import Admission, Issued, Registration
 from chat.errors import Code, FatalError, Refusal
 from chat.ledger import Account, AccountState
-from chat.store import messages, tokens
+from chat.store import tokens
 from chat.store.store import TOKEN_LIFE
-from tests.world import PASSWORD, RESERVED, Onlooker, World, at_once, open_world
-
-#: What nobody can be called.
-NO_NAMES = [
-    "",
-    " ",
-    "two words",
-    " alice",
-    "alice ",
-    "tab\there",
-    "line\nfeed",
-    "nul\0",
-    "\x1b[2J",
-    "\x7f",
-    "no\u00a0break",
-    "line\u2028separator",
-    "right\u202eto left",
-    "\ufeffalice",
-    "zero\u200bwidth",
-    "\ue000private",
-    "\ud800",
-    "x" * 65,
-    "é" * 33,
-    "x" * 300,
-    "x" * 5000,
-]
-#: What is typed, and what it becomes.
-NAMES = {
-    "alice": "alice",
-    "Alice": "alice",
-    "ALICE": "alice",
-    "\uff21lice": "alice",  # fullwidth A
-    "a\u0308nne": "\u00e4nne",  # decomposed
-    "\u00c4NNE": "\u00e4nne",
-    "a.b-c_d+e@f": "a.b-c_d+e@f",
-    "x" * 64: "x" * 64,
-    "é" * 32: "é" * 32,
-    "\u0645\u0631\u062d\u0628\u0627": "\u0645\u0631\u062d\u0628\u0627",
-    "日本": "日本",
-}
-
-
-class NameTests(SynchronousTestCase):
-    """One person, one name, however it is typed."""
-
-    def test_prepared(self) -> None:
-        """Case, width and composition make no difference; a prepared name stays as it is."""
-        for typed, name in NAMES.items():
-            self.assertEqual(prepare_name(typed), name)
-            self.assertEqual(prepare_name(name), name)
-            self.assertEqual(address(typed), name)
-
-    def test_refused(self) -> None:
-        """What cannot be a name is C{bad-name} at sign-up, and no address for a message."""
-        for typed in NO_NAMES:
-            refusal = self.assertRaises(Refusal, prepare_name, typed)
-            self.assertEqual(refusal.code, Code.BAD_NAME)
-            self.assertIn(str(NAME_BYTES), refusal.reason)
-            self.assertIs(address(typed), None)
-
-    def test_plain(self) -> None:
-        """What is made of ASCII is prepared as the profile says, though it is not asked."""
-        profile = get_profile("UsernameCaseMapped")
-        for number in range(128):
-            for typed in (chr(number), f"A{chr(number)}z", f"a{chr(number)}"):
-                try:
-                    expected = profile.enforce(typed)
-                except UnicodeError:
-                    expected = None
-                self.assertEqual(address(typed), expected, repr(typed))
-
-    def test_everyCharacter(self) -> None:
-        """No character does harm: each is part of a name that stays as it is, or of none."""
-        count = 0
-        for number in (*range(0x3000), *range(0xD7F0, 0xE010), *range(0xF900, 0x10000), 0x1F600, 0x10FFFF):
-            name = address("a" + chr(number))
-            if name is not None:
-                count += 1
-                self.assertEqual(address(name), name)
-        self.assertGreater(count, 3000)
-
-
-class PasswordTests(SynchronousTestCase):
-    """Which passwords may be chosen, and when two are the same."""
-
-    def assertBad(self, password: str) -> None:
-        """This is no password to choose."""
-        refusal = self.assertRaises(Refusal, new_password, password)
-        self.assertEqual(refusal.code, Code.BAD_PASSWORD)
-        self.assertNotIn(password or "(nothing)", refusal.reason)
-
-    def test_length(self) -> None:
-        """8 to 1024 bytes, whatever the number of characters."""
-        for password in ("", "x" * 7, "x" * 1025, "é" * 513, "x" * 100_000):
-            self.assertBad(password)
-        for password in ("x" * 8, "x" * 1024, "é" * 4, "é" * 512):
-            self.assertEqual(new_password(password), password.encode())
-
-    def test_notAllowed(self) -> None:
-        """Control characters, and what is no text, cannot be in a password."""
-        for odd in ("\0", "\t", "\n", "\x1b", "\x7f", "\x85", "\ud800"):
-            self.assertBad("correct" + odd + "horse")
-            self.assertIs(prepare_password("correct" + odd + "horse"), None)
-
-    def test_sameWhereverTyped(self) -> None:
-        """Composition and the kind of space make no difference; case and width do (RFC 8265)."""
-        self.assertEqual(new_password("a\u0308 password"), new_password("\u00e4\u3000password"))
-        self.assertNotEqual(new_password("Password"), new_password("password"))
-        self.assertNotEqual(new_password("\uff50assword"), new_password("password"))
-        self.assertEqual(new_password("  spaces count  "), b"  spaces count  ")
-
-    def test_tooLongToPrepare(self) -> None:
-        """What is far too long is not even looked at."""
-        self.assertIs(prepare_password("x" * (LONGEST_PASSWORD + 1)), None)
-        self.assertIs(prepare_password(""), None)
+from tests.world import PASSWORD, RESERVED, Onlooker, at_once, open_world
 
 
 class AccountsCase(SynchronousTestCase):
@@ -280,46 +155,6 @@ class SignUpTests(AccountsCase):
         self.assertTrue(self.offer("alice"))
         (new,) = self.world.sign_up("alice")
         self.assertNotEqual(new.id, alice.id)
-
-
-class NoRoomTests(AccountsCase):
-    """A full disk in the middle of it all."""
-
-    def test_signUp(self) -> None:
-        """Wherever the room ends, the sign-up is refused; with room again, the name can be had."""
-        for commits in range(3):
-            name = f"alice{commits}"
-            self.world.pool.room = commits
-            self.assertRefused(Code.STORAGE_FULL, self.world.result, self.accounts.sign_up(name, PASSWORD))
-            self.world.pool.room = None
-            self.assertTrue(self.offer(name))
-            self.world.sign_up(name)
-            self.assertEqual(self.log_in(name).name, name)
-        self.assertEqual(set(self.states().values()), {AccountState.ACTIVE})
-
-    def test_delete(self) -> None:
-        """Wherever the room ends, what was begun is completed by another try or by the next start."""
-        for commits in range(5):
-            name = f"alice{commits}"
-            account, bob = self.world.sign_up(name, f"bob{commits}")
-            self.world.send(bob, name)
-            self.world.pool.room = commits
-            try:
-                self.world.delete(account)
-            except Refusal as refusal:
-                self.assertEqual(refusal.code, Code.STORAGE_FULL)
-            self.world.pool.room = None
-            if commits == 0:
-                self.log_in(name)
-                self.world.delete(account)
-            elif commits < 3:
-                gone = self.assertRaises(FatalError, self.world.delete, account)
-                self.assertEqual(gone.code, Code.ACCOUNT_GONE)
-            elif commits == 3:
-                self.world.result(self.accounts.finish())
-            self.assertEqual(self.states()[name], AccountState.DELETED)
-            self.assertNotIn(account.id, self.hashes())
-            self.assertEqual([letter.code for letter in self.world.waiting(bob)], ["account-deleted"])
 
 
 class LoginTests(AccountsCase):
@@ -524,14 +359,27 @@ class TokenTests(AccountsCase):
         self.resume("alice", second)
 
     def test_allRevoked(self) -> None:
-        """After all are revoked, those who were admitted before get no new one; who comes in then does."""
+        """After all are revoked, those who were admitted before get no new one; who comes in then does.
+
+        The account's other sessions end; nobody else's do.
+        """
+        here, there = (Onlooker(self.world, self.alice).enter() for _ in range(2))
+        other = Onlooker(self.world, self.bob).enter()
         before, bob = self.resume("alice", self.token), self.admit("bob")
         self.issue(before)
-        self.world.result(self.accounts.revoke(self.alice, None))
+        self.world.result(self.accounts.revoke_all(self.alice, here))
+        self.assertEqual((here.gone, there.gone, other.gone), (False, True, False))
         self.assertNotTaken("alice", self.token)
         self.assertRefused(Code.BAD_STATE, self.issue, before)
         self.resume("alice", self.issue(self.admit("alice")))
         self.issue(bob)
+
+    def test_allRevokedMeanwhile(self) -> None:
+        """Nobody comes in with a token that is revoked, together with all sessions, at the same moment."""
+        here = Onlooker(self.world, self.alice).enter()
+        resumed = self.world.start(self.accounts.resume("alice", self.token.value))
+        self.world.result(self.accounts.revoke_all(self.alice, here))
+        self.assertIs(self.failureResultOf(resumed, Refusal).value.code, Code.WRONG_TOKEN)
 
     def change(self, account: Account) -> Admission:
         """A new password."""
@@ -561,10 +409,11 @@ class TokenTests(AccountsCase):
         early = self.world.start(self.accounts.log_in("alice", PASSWORD))
         self.world.settle()
         self.release()  # the present password of the one who changes it
-        late = self.world.start(self.accounts.log_in("alice", PASSWORD))
         self.world.settle()
         self.release()
         self.assertRefused(Code.BAD_STATE, self.issue, self.successResultOf(early))
+        late = self.world.start(self.accounts.log_in("alice", PASSWORD))
+        self.world.settle()
         resumed = self.resume("alice", self.token)
         self.assertRefused(Code.BAD_STATE, self.issue, resumed)
         self.release()  # the new password
@@ -608,163 +457,11 @@ class TokenTests(AccountsCase):
         """Without room there is no token, and revoking is refused, not forgotten."""
         self.world.pool.room = 0
         self.assertRefused(Code.STORAGE_FULL, self.issue, self.admit("alice"))
-        for numbers in ([self.token.number], None):
-            revoking = self.accounts.revoke(self.alice, numbers)
+        here, there = (Onlooker(self.world, self.alice).enter() for _ in range(2))
+        for revoking in (
+            self.accounts.revoke(self.alice, [self.token.number]),
+            self.accounts.revoke_all(self.alice, here),
+        ):
             self.assertRefused(Code.STORAGE_FULL, self.world.result, revoking)
+        self.assertFalse(there.gone)
         self.resume("alice", self.token)
-
-
-class DeleteTests(AccountsCase):
-    """An account goes: its mail, its password, its sessions, its name."""
-
-    def test_wrongPassword(self) -> None:
-        """With a wrong password nothing happens."""
-        (alice,) = self.world.sign_up("alice")
-        deletion = self.accounts.delete(alice, "wrong password", Onlooker(self.world, alice))
-        self.assertRefused(Code.WRONG_PASSWORD, self.world.result, deletion)
-        self.assertEqual(self.states(), {"alice": AccountState.ACTIVE})
-
-    def test_deleted(self) -> None:
-        """Nothing is left but the reserved name."""
-        (alice,) = self.world.sign_up("alice")
-        self.world.delete(alice)
-        self.assertEqual(self.states(), {"alice": AccountState.DELETED})
-        self.assertEqual(self.hashes(), [])
-        self.assertRefused(Code.WRONG_PASSWORD, self.log_in, "alice")
-
-    def test_otherSessions(self) -> None:
-        """The account's other sessions are told; the one that asked, and other people's, are not."""
-        alice, bob = self.world.sign_up("alice", "bob")
-        here, there, other = (Onlooker(self.world, account).enter() for account in (alice, alice, bob))
-        self.world.delete(alice, here)
-        self.assertEqual((here.gone, there.gone, other.gone), (False, True, False))
-
-    def test_twice(self) -> None:
-        """Of two sessions that delete the account at the same time, one is told that it is gone."""
-        (alice,) = self.world.sign_up("alice")
-        self.hold = True
-        deletions = [
-            self.world.start(self.accounts.delete(alice, PASSWORD, Onlooker(self.world, alice)))
-            for _ in range(2)
-        ]
-        self.world.settle()
-        self.release()
-        self.release()
-        self.successResultOf(deletions[0])
-        self.assertEqual(self.failureResultOf(deletions[1], FatalError).value.code, Code.ACCOUNT_GONE)
-        self.assertEqual(self.states(), {"alice": AccountState.DELETED})
-
-
-class CutTests(SynchronousTestCase):
-    """The process dies after any commit; the next start makes it as if it had not."""
-
-    def cut(self, world: World, commits: int, steps: Any) -> World:
-        """The world after a start that follows a crash behind so many commits of C{steps}."""
-        world.pool.left = commits
-        self.dying = world.start(steps)
-        world.settle()
-        again = world.crash(self.mktemp())
-        self.addCleanup(again.close)
-        again.result(again.accounts.finish())
-        return again
-
-    def finished(self, world: World) -> list[list[Any]]:
-        """Everything in the files that is not a time, a place in a line or a hash."""
-        return [
-            world.sql(statement)
-            for statement in (
-                "SELECT id, name, state FROM users.accounts",
-                "SELECT account FROM passwords.passwords",
-                "SELECT id, sender, recipient, state, options, ref, code, addressee, subject, body"
-                " FROM ledger",
-                "SELECT * FROM mailboxes WHERE waiting > 0",
-                "SELECT * FROM counters",
-            )
-        ]
-
-    def prepare(self) -> tuple[World, Account]:
-        """A world in which alice has mail of every kind."""
-        self.patch(messages, "TURNED_AT_ONCE", 2)
-        world = open_world(self)
-        alice, bob, carol, dave = world.sign_up("alice", "bob", "carol", "dave")
-        for number in range(3):
-            world.send(bob, "alice", f"from bob {number}", ref=f"b{number}")
-        world.send(carol, "alice", "from carol, who leaves before")
-        world.confirm(alice, world.send(bob, "alice", "read already").id)
-        world.confirm(alice, world.send(dave, "alice", "read already, too").id)
-        world.confirm(alice, world.send(dave, "alice", "and this").id)
-        world.send(alice, "alice", "to myself")
-        world.send(alice, "nobody", "came back")
-        world.send(alice, "bob", "on its way")
-        world.delete(carol)
-        return world, alice
-
-    def test_deletion(self) -> None:
-        """A deletion cut behind any of its commits is completed by the next start."""
-        uncut, alice = self.prepare()
-        uncut.delete(alice)
-        expected = self.finished(uncut)
-        active = [(id, name, 0) for id, name, _ in expected[0]]
-        commits, outcomes = 0, []
-        while True:
-            world, alice = self.prepare()
-            steps = world.accounts.delete(alice, PASSWORD, Onlooker(world, alice))
-            again = self.cut(world, commits, steps)
-            found = self.finished(again)
-            outcomes.append(found == expected)
-            if not outcomes[-1]:
-                self.assertEqual(found[0][0], active[0])
-            again.close()
-            commits += 1
-            if self.dying.called:
-                break
-        # Before the account was marked as leaving (fetching the password, marking) it just goes on.
-        self.assertEqual(outcomes[:2], [False, False])
-        self.assertEqual(set(outcomes[2:]), {True})
-        self.assertGreater(commits, 8)
-
-    def test_finishCutToo(self) -> None:
-        """The start that completes it may be cut as well."""
-        uncut, alice = self.prepare()
-        uncut.delete(alice)
-        expected = self.finished(uncut)
-        world, alice = self.prepare()
-        world.result(world.store.leave(alice))
-        for life in range(20):
-            world.pool.left = life
-            self.dying = world.start(world.accounts.finish())
-            world.settle()
-            done = self.dying.called
-            world = world.crash(self.mktemp())
-            self.addCleanup(world.close)
-            if done:
-                break
-        self.assertTrue(done)
-        self.assertEqual(self.finished(world), expected)
-
-    def test_signUp(self) -> None:
-        """A sign-up cut behind any of its commits is complete, or leaves nothing but a free name."""
-        outcomes = []
-        for commits in range(4):
-            world = open_world(self)
-            again = self.cut(world, commits, world.accounts.sign_up("alice", PASSWORD))
-            accounts = again.sql("SELECT name, state FROM users.accounts")
-            hashes = again.sql("SELECT account FROM passwords.passwords")
-            if accounts:
-                self.assertEqual((accounts, len(hashes)), ([("alice", AccountState.ACTIVE)], 1))
-            else:
-                self.assertEqual(hashes, [])
-                again.sign_up("alice")
-            self.assertEqual(again.result(again.accounts.log_in("alice", PASSWORD)).account.name, "alice")
-            outcomes.append(bool(accounts))
-        self.assertEqual(outcomes, [False, False, False, True])
-        self.successResultOf(self.dying)
-
-    def test_nothingToFinish(self) -> None:
-        """After an orderly stop there is nothing to do."""
-        world, _ = self.prepare()
-        before = self.finished(world)
-        again = world.reopen()
-        self.addCleanup(again.close)
-        again.result(again.accounts.finish())
-        self.assertEqual(self.finished(again), before)

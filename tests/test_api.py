@@ -11,10 +11,12 @@ from chat.web.api.conversation import Conversation
 from chat.web.api.desk import Desk
 from chat.web.api.events import Stream
 from chat.web.api.sending import LOOK
+from chat.web.origins import Origins
 from chat.web.site import Request
-from tests.api import ApiTestCase, Open
-from tests.network import Wire, keywords, password
-from tests.web import HERE
+from tests.api import ApiTestCase, Open, basic
+from tests.talker import keywords, password
+from tests.web import HERE, knock, parse, request
+from tests.wire import Wire
 
 
 class SendingTests(ApiTestCase):
@@ -77,6 +79,7 @@ class SendingTests(ApiTestCase):
             b'{"body":"x","subjet":"y"}',
             b'{"body":"\\ud800"}',
             b"\xff",
+            b'{"body":"\xff"}',
         ):
             self.assertProblem(
                 self.alice.post("/to/bob", octets, Content_Type="application/json"), 400, "bad-body"
@@ -135,6 +138,13 @@ class SendingTests(ApiTestCase):
         self.assertEqual(self.alice.say("/to/bob", body="hello", ref="k1").body, first.body)
         self.assertProblem(self.alice.post("/to/bob", b"other", Idempotency_Key="k1"), 422, "ref-reused")
         self.assertEqual(self.bob.waiting(), [1])
+
+    def test_empty_key(self) -> None:
+        """A key that was forgotten makes no two messages one."""
+        for key in ("", '""'):
+            response = self.alice.post("/to/bob", b"hello", Idempotency_Key=key)
+            self.assertIn("empty", self.assertProblem(response, 400, "bad-header"))
+        self.assertEqual(self.bob.waiting(), [])
 
     def test_repeated_when_delivered(self) -> None:
         """Who repeats a message is told what has become of it."""
@@ -307,6 +317,23 @@ class ElsewhereTests(ApiTestCase):
         self.assertEqual(self.bob.waiting(), [])
         self.assertEqual(self.alice.post("/to/bob", b"x", Origin="http://chat.example").status, 202)
 
+    def test_another_name(self) -> None:
+        """Nor does a page see anything whose name leads to this machine, but is not this machine's."""
+        wire = knock(self.site, HERE, HERE)
+        named = {
+            "Host": "evil.example",
+            "Sec_Fetch_Site": "same-origin",
+            "Authorization": basic("alice", "x"),
+        }
+        wire.arrive(request("/messages", **named))
+        self.assertEqual(parse(wire.read()).problem, (403, "foreign-origin"))
+        self.assertEqual(self.alice.ask("GET", "/messages", Origin="https://evil.example").status, 200)
+        self.site.origins = Origins(["https://evil.example"])  # it is a name that the operator has given
+        wire = knock(self.site, HERE, HERE)
+        wire.arrive(request("/messages", **named))
+        self.network.settle()
+        self.assertEqual(parse(wire.read()).problem, (401, "wrong-password"))
+
     def test_head(self) -> None:
         """HEAD is GET without the content."""
         self.alice.send("bob")
@@ -378,6 +405,15 @@ class EndTests(ApiTestCase):
         self.before(List, self.door.shut_down)
         self.assertProblem(asked.response, 409, "returned")
         self.assertEqual(asked.json["id"], 1)
+
+    def test_half_closed(self) -> None:
+        """Who says nothing more while a message is waited for has gone; nobody is there for it any more."""
+        polled = self.alice.open("GET", "/messages?wait=30s")
+        self.assertFalse(polled.answered)
+        self.assertEqual(len(self.network.directory.sessions(1)), 1)
+        polled.say_no_more()
+        self.assertEqual(self.network.directory.sessions(1), ())
+        self.assertNothingUnderWay()
 
     def test_account_deleted(self) -> None:
         """Who waits for an account that is deleted meanwhile is told so."""

@@ -23,7 +23,7 @@ LIES = {
     (b"delivered", b"deliveree"): "http-waiting-for-the-fate",
     (b'"more": true', b'"more": null'): "http-receiving",
     (b'[{"id": ', b'[{"ix": '): "http-long-poll http-receiving http-boxes",
-    (b"event: message", b"event: massage"): "http-events",
+    (b"event: message", b"event: massage"): "http-events http-events-and-receipts",
     (b"recalled", b"reca11ed"): "http-boxes",
     (b"wrong-token", b"wrong-taken"): "http-tokens",
     (b"login-needed", b"login-wanted"): "http-strangers",

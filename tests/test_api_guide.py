@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from functools import cache
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from docutils import nodes
@@ -19,9 +18,9 @@ from chat.errors import Code
 from chat.web.api import OPERATIONS
 from chat.web.api.openapi import describing
 from chat.web.api.problem import STATUS
-from tests.daemon import PATIENCE, Daemon
+from tests.daemon import PATIENCE, ROOT, Daemon
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "http.rst"
+PAGE = ROOT / "docs" / "http.rst"
 SERVER = "http://localhost:5380"
 PASSWORDS = {"alice": "correct-horse", "bob": "battery-staple"}
 #: What is another at each run: moments, and tokens.
@@ -108,12 +107,17 @@ class CompletenessTests(SynchronousTestCase):
                 self.assertRegex(text, rf"[`?&]{parameter.name}[`=:]", operation.path)
 
     def test_codes(self) -> None:
-        """Every code of the core that a request can be refused with stands beside its status."""
+        """Every code that the core or the web door refuses a request with stands beside its status."""
         (table,) = [table for table in page().findall(nodes.table) if table.parent[0].astext() == "Errors"]
         listed: dict[str, str] = {}
         for row in table.findall(nodes.row):
             status, codes = (entry.astext() for entry in row)
             listed |= dict.fromkeys(re.findall("[a-z]+(?:-[a-z]+)+|recalled|expired|blocked", codes), status)
+        for source in (ROOT / "chat" / "web").rglob("*.py"):
+            for name, of_web in re.findall(
+                r'HTTPStatus\.([A-Z_]+), "([a-z]+-[a-z-]+)"', source.read_text("utf-8")
+            ):
+                self.assertEqual(listed.get(of_web), str(HTTPStatus[name].value), of_web)
         for code, status in STATUS.items():
             self.assertEqual(listed.get(code.value), str(status.value), code)
         for code in (

@@ -11,7 +11,7 @@ from chat.limits.allowance import UNLIMITED, Allowance, Rate
 from chat.limits.throttle import PAIR, Throttle
 from tests.api import ApiTestCase, Program, basic
 from tests.logbook import LogBook
-from tests.network import password
+from tests.talker import password
 
 
 class LoginTests(ApiTestCase):
@@ -136,6 +136,16 @@ class LoginTests(ApiTestCase):
         response = guess.post("/to/bob", b"x")
         self.assertProblem(response, 429, "slow-down")
         self.assertGreaterEqual(int(response.headers["Retry-After"]), 1)
+
+    def test_many_at_once(self) -> None:
+        """A program that knows its password is no guesser, however many of its requests come at once."""
+        self.network.accounts._throttle = Throttle(self.network.clock.seconds)
+        self.network.hashing.slow = True
+        asked = [self.alice.open("POST", "/to/bob", b"hello") for _ in range(20)]
+        self.network.settle()
+        self.assertEqual(self.network.hashing.waiting, 1)
+        self.network.hashing.finish()
+        self.assertEqual([each.response.status for each in asked], [202] * 20)
 
     def test_sender_slowed_down(self) -> None:
         """Who sends too much is told how long to wait, and the message is not accepted."""

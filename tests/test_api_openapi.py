@@ -19,7 +19,7 @@ from chat.web.api import OPERATIONS
 from chat.web.api.openapi import describe, describing
 from tests.api import ApiTestCase
 from tests.daemon import PATIENCE, Daemon
-from tests.network import password
+from tests.talker import password
 
 SETTINGS = Path(__file__).with_name("schemathesis.toml")
 

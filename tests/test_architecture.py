@@ -18,15 +18,36 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Importing module -> the modules it names.
 Imports = Mapping[str, frozenset[str]]
 
-WORDS = ("chat.messages", "chat.errors", "chat.codes", "chat.invitation", "chat.query")
+WORDS = (
+    "chat.messages",
+    "chat.errors",
+    "chat.codes",
+    "chat.times",
+    "chat.invitation",
+    "chat.query",
+    "chat.spelling",
+)
 WIRE = ("chat.wire",)
-RULES = (
+#: Those of the rules that say something to a client.
+TALK = (
     "chat.session",
+    "chat.course",
+    "chat.requests",
+    "chat.notices",
     "chat.login",
-    "chat.accounts",
-    "chat.mailroom",
-    "chat.directory",
     "chat.feed",
+    "chat.mailroom",
+    "chat.drafts",
+    "chat.letters",
+    "chat.refusals",
+)
+RULES = (
+    *TALK,
+    "chat.alone",
+    "chat.accounts",
+    "chat.deletion",
+    "chat.prepared",
+    "chat.directory",
     "chat.ledger",
     "chat.ports",
     "chat.origin",
@@ -178,7 +199,7 @@ class HouseTests(SynchronousTestCase):
 
     def test_store(self) -> None:
         """The store knows no protocol: no codec, no session, no door."""
-        barred = (*WIRE, "chat.session", "chat.mailroom", *OUTSIDE)
+        barred = (*WIRE, *TALK, *OUTSIDE)
         self.assertEqual(crossing(self.imports, STORE, barred), [])
 
     def test_doors(self) -> None:
@@ -187,8 +208,8 @@ class HouseTests(SynchronousTestCase):
         self.assertEqual(crossing(self.imports, DOORS, barred), [])
 
     def test_client(self) -> None:
-        """The client needs the vocabulary, the codecs and two forms; it could be a package of its own."""
-        shared = (*WORDS, *WIRE, *CALLED, "chat.invitation")
+        """The client needs the vocabulary, the codecs and three forms; it could be a package of its own."""
+        shared = (*WORDS, *WIRE, *CALLED, "chat.invitation", "chat.prepared")
         self.assertEqual(straying(self.imports, CLIENT, (*shared, *CLIENT)), [])
 
     def test_tls(self) -> None:

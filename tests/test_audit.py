@@ -20,11 +20,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from chat.admin import audit as auditing
 from chat.admin import books, snapshot
 from chat.admin.audit import Report, audit
+from chat.admin.books import ids, ledger
+from chat.admin.books.terms import Findings
 from chat.admin.command import Unusable
 from chat.admin.main import main
 from chat.ledger import LAWFUL, Account, State
 from chat.store.files import NAMES, VERSIONS, DataDirectory, path, schemas
 from chat.store.layout import ALIASES
+from tests.busy import busy
 from tests.world import PASSWORD, Onlooker, World, open_world
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -285,18 +288,18 @@ class DamageTests(SynchronousTestCase):
 
     def test_rowsGone(self) -> None:
         """Any row that is gone is named: the first, one in the middle, the last, several."""
-        for ids in ([REMOVED], [1, 2], [RECALLED, DEAD], [LAST], [1, TURNED, LAST], list(range(1, LAST + 1))):
+        for cut in ([REMOVED], [1, 2], [RECALLED, DEAD], [LAST], [1, TURNED, LAST], list(range(1, LAST + 1))):
             shutil.rmtree(self.path)
             shutil.copytree(town(), self.path)
-            listed = ",".join(map(str, ids))
+            listed = ",".join(map(str, cut))
             self.sql("messages", f"DELETE FROM ledger WHERE id IN ({listed})", *RECOUNT)
             self.assertFound(
-                *[f"message {id}: missing: it should be in the ledger, whatever became of it" for id in ids]
+                *[f"message {id}: missing: it should be in the ledger, whatever became of it" for id in cut]
             )
 
     def test_longGap(self) -> None:
         """A gap too long to be listed is named by its ends."""
-        self.patch(books, "LONGEST_LIST", 2)
+        self.patch(ids, "LONGEST_LIST", 2)
         self.sql("messages", "DELETE FROM ledger WHERE id IN (2, 3, 4, 6, 7)", *RECOUNT)
         self.assertFound(
             "messages 2 to 4: missing, 3 messages: they should be in the ledger, whatever became of them",
@@ -856,7 +859,7 @@ class UnusableTests(SynchronousTestCase):
     def test_noRoom(self) -> None:
         """No room for the temporary files that sorting takes."""
 
-        def full(*_: object) -> books.Findings:
+        def full(*_: object) -> Findings:
             raise sqlite3.OperationalError("database or disk is full")
 
         self.patch(books, "CHECKS", (full,))
@@ -921,7 +924,7 @@ class MomentTests(SynchronousTestCase):
 
     def findings(self) -> list[str]:
         """What the connection sees."""
-        totals = books.totals(self.connection)
+        totals = ledger.totals(self.connection)
         return [line for check in books.CHECKS for line in check(self.connection, totals)]
 
     def join(self) -> None:
@@ -1029,41 +1032,15 @@ class MomentTests(SynchronousTestCase):
     def test_busy(self) -> None:
         """A server with people who sign up, write, read and leave all the time: always clean."""
         copy = Path(self.mktemp()).absolute()
-        busy = subprocess.Popen(
-            [sys.executable, "-c", BUSY, str(copy)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert busy.stdout is not None
-        self.addCleanup(busy.communicate)
-        self.addCleanup(busy.kill)
-        self.assertEqual(busy.stdout.readline(), "ready\n")
+        program = busy(self, copy)
         seen = set()
         for _ in range(15):
             report = audit(copy)
             self.assertEqual(names(report), [])
             assert report.totals is not None
             seen.add(report.totals.number)
-        self.assertEqual(busy.poll(), None)
+        self.assertEqual(program.poll(), None)
         self.assertGreater(len(seen), 1)
-
-
-BUSY = """
-import itertools, select, sys
-from tests.world import World
-world = World(sys.argv[1], reserved=0)
-for number in itertools.count():
-    alice, bob = world.sign_up(f"alice{number}", f"bob{number}")
-    ids = [world.send(alice, name).id for name in (bob.name, "nobody", bob.name, f"bob{number - 1}")]
-    world.confirm(bob, ids[0])
-    world.delete(bob)
-    if not number:
-        print("ready", flush=True)
-    if select.select([sys.stdin], [], [], 0)[0]:
-        break
-"""
 
 
 class ProgramTests(SynchronousTestCase):

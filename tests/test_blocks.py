@@ -171,7 +171,7 @@ class MailTests(BlocksCase):
 
     def test_with_a_limit_of_the_mailbox(self) -> None:
         """A block goes before a full mailbox: its code says what will not pass by itself."""
-        self.world.store._messages._limit = 1
+        self.world.store._intake._limit = 1
         self.world.send(self.bob, "alice")
         for sender, code in ((self.mallory, "blocked"), (self.bob, "mailbox-full")):
             self.world.send(sender, "alice")

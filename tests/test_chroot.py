@@ -105,6 +105,25 @@ def in_jail(tests: type[test_conversation.JSONTests]) -> type[JailTestCase]:
 JSONTests = in_jail(test_conversation.JSONTests)
 
 
+class MetricsTests(JailTestCase):
+    """What is imported only when somebody asks for it."""
+
+    def setUp(self) -> None:
+        """There is a web door."""
+        self.start("--web", "unix:web")
+
+    def test_asked(self) -> None:
+        """The numbers are told in the jail, too: what writes them down was imported before."""
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(PATIENCE)
+            asking.connect(os.path.relpath(self.jailed.jail / "web"))
+            asking.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: asking.recv(65536), b""))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer[:200])
+        self.assertIn(b"\nchat_healthy 1.0\n", answer)
+        self.clean()
+
+
 class RightsTests(JailTestCase):
     """What the daemon can do there, and what it says when it cannot start."""
 

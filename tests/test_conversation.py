@@ -8,7 +8,8 @@ import re
 from chat.accounts import Registration
 from chat.limits.allowance import UNLIMITED, Allowance, Rate
 from chat.wire import Codec
-from tests.network import DAY, Client, Network, NetworkTestCase, Said, keywords, password
+from tests.network import DAY, Client, Network, NetworkTestCase
+from tests.talker import Said, keywords, password
 
 TIME = "2026-11-22T21:07:00.123Z"
 DELETED = {
@@ -902,7 +903,8 @@ class JSONTests(NetworkTestCase):
         self.assertEqual(refusals[0], refusals[1])
 
     def test_logout(self) -> None:
-        """It revokes the tokens of this login, those shown and those given; C{all} revokes all."""
+        """It revokes the tokens of this login; with C{all} all of them, and ends the account's others."""
+        bob = self.user("bob")
         one, two = self.user("alice"), self.user("alice")
         first, second = self.token(one), self.token(two)
         third = self.resume("alice", second, "password", "welcome")
@@ -912,11 +914,16 @@ class JSONTests(NetworkTestCase):
         self.assertHears(third, "logged-out", "username", "failed bad-state", "username")
         for token in (second, given):
             self.resume("alice", token, "password", "failed wrong-token", "username")
-        self.resume("alice", first, "password", "welcome").system("logout", all=True)
-        self.assertHears(two)
+        fourth = self.resume("alice", first, "password", "welcome")
+        fourth.system("logout", all=True)
+        two.send("bob", "said before")
+        self.assertHears(two, "accepted", "fatal logged-out-elsewhere")
+        self.assertHears(one, "fatal logged-out-elsewhere")
+        self.assertTrue(one.ended and two.ended)
+        self.assertHears(fourth, "logged-out", "username")
+        self.assertHears(bob, "message")
         self.resume("alice", first, "password", "failed wrong-token", "username")
-        two.system("token")
-        self.assertHears(two, "failed bad-state")
+        fourth.log_in("alice")
 
     def test_tokenAndPassword(self) -> None:
         """A new password revokes all tokens; only the session that changed it is given a new one."""

@@ -7,11 +7,12 @@ from contextlib import closing
 from typing import Any, Callable
 
 from chat.accounts import Accounts
+from chat.deletion import Deletion
 from chat.ledger import Account
 from chat.ports import MessageStore, PasswordStore, UserStore
 from chat.store import Store, files, folding, upgrade
+from chat.store.books import Books
 from chat.store.commit import GroupCommit
-from chat.store.messages import Messages
 from chat.store.passwords import Passwords
 from chat.store.retention import Shelf
 from tests.crash.aftermath import Trial, crash_everywhere, play
@@ -162,12 +163,12 @@ class FaultyServerTests(_Case):
     def test_freedBeforeReturned(self) -> None:
         """A deletion that frees the account before its mail has turned round is found."""
 
-        async def finish(accounts: Any, account: Account) -> None:
-            await accounts._users.free(account)
-            await accounts._passwords.remove(account.id)
-            await accounts._mailroom.turn_round(account)
+        async def complete(deletion: Any, account: Account) -> None:
+            await deletion._users.free(account)
+            await deletion._passwords.remove(account.id)
+            await deletion._mailroom.turn_round(account)
 
-        self.patch(Accounts, "_finish", finish)
+        self.patch(Deletion, "complete", complete)
         self._finds("in the mailbox of account", "delete-account")
 
     def test_unfinishedDeletion(self) -> None:
@@ -183,12 +184,12 @@ class FaultyServerTests(_Case):
 
     def test_forgottenShowing(self) -> None:
         """A store that does not note what was shown is found."""
-        count = Messages._count
+        count = Books.count
 
-        def forgetful(messages: Messages, account: int, waiting: int, offered: int = 0) -> None:
-            count(messages, account, waiting)
+        def forgetful(books: Books, account: int, waiting: int, offered: int = 0) -> None:
+            count(books, account, waiting)
 
-        self.patch(Messages, "_count", forgetful)
+        self.patch(Books, "count", forgetful)
         self._finds("not marked so", "deliver")
 
     def test_upgradeInPieces(self) -> None:

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chat.wire import Codec
 from tests.daemon import PATIENCE, STOPPED, TWIST, TWISTD, Caller, Daemon, execute, password, until
-from tests.network import keywords
+from tests.talker import keywords
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 DOORS = ("--text", LOOPBACK, "--json", LOOPBACK, "--der", LOOPBACK)

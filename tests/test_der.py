@@ -32,9 +32,10 @@ from chat.messages import (
     Time,
     Welcome,
     keyword,
-    milliseconds,
 )
+from chat.times import milliseconds
 from chat.wire import der
+from chat.wire.der_headers import identifier_of
 from chat.wire.schema import reference_decode, reference_encode
 from tests.strategies import ALWAYS, FRAMES, MESSAGE, SAMPLES
 
@@ -194,7 +195,7 @@ class EncodeTests(SynchronousTestCase):
     def test_high_tag_numbers(self) -> None:
         """Alternatives from the 32nd on would have the tags that X.690 gives them."""
         for number, octets in ((30, "be"), (31, "bf1f"), (127, "bf7f"), (128, "bf8100")):
-            self.assertEqual(der._identifier(0xA0, number).hex(), octets)
+            self.assertEqual(identifier_of(0xA0, number).hex(), octets)
 
 
 class StrictTests(SynchronousTestCase):

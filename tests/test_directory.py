@@ -7,6 +7,7 @@ from typing import Sequence
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.directory import Directory
+from chat.errors import FatalError
 from chat.ledger import Arrival
 from chat.messages import Delivered
 
@@ -26,7 +27,7 @@ class Guest:
     def notify(self, frame: Delivered) -> None:
         """Nobody notifies."""
 
-    def account_gone(self) -> None:
+    def expel(self, error: FatalError) -> None:
         """Nobody tells."""
 
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chat.health.gauges import Census
 from chat.messages import Message
-from chat.store import fates, folding, messages
+from chat.store import fates, folding, returns
 from chat.store.fates import Count
 from tests.world import World, at_once, open_world
 
@@ -302,7 +302,7 @@ class CountTests(FatesCase):
     def test_everything(self) -> None:
         """Whatever three people do, in whatever order: the numbers are those of a count, and all is there."""
         chance = random.Random(11)
-        self.patch(messages, "TURNED_AT_ONCE", 3)
+        self.patch(returns, "TURNED_AT_ONCE", 3)
         self.patch(folding, "FOLDED_AT_ONCE", 3)
         people = [self.alice, self.bob, self.carol]
         for step in range(150):

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chat.ledger import Account
 from chat.messages import Frame
-from chat.store import messages
+from chat.store import mailboxes
 from tests.world import Onlooker, World, open_world
 
 
@@ -65,7 +65,7 @@ class OrderTests(FeedCase):
 
     def test_pages(self) -> None:
         """A long row of waiting messages is shown whole, page by page."""
-        self.patch(messages, "PAGE_MESSAGES", 3)
+        self.patch(mailboxes, "PAGE_MESSAGES", 3)
         old = self.send(10)
         self.assertEqual(self.onlooker().ids, old)
 
@@ -181,7 +181,7 @@ class PaceTests(FeedCase):
 
     def test_doesNotRead(self) -> None:
         """While the client does not read nothing more is read for it; then all of it comes, in order."""
-        self.patch(messages, "PAGE_MESSAGES", 2)
+        self.patch(mailboxes, "PAGE_MESSAGES", 2)
         ids = self.send(5)
         bob = self.onlooker(kind=FullOnlooker)
         self.assertEqual((bob.ids, up_to_date(bob)), (ids[:2], False))

@@ -25,7 +25,7 @@ from tests.daemon import PATIENCE, Caller, Daemon, environment, until
 from tests.force.books import Books, Broken, Row
 from tests.force.run import Ordeal
 from tests.force.server import free_port
-from tests.network import Said, keywords
+from tests.talker import Said, keywords
 from tests.world import open_world
 
 

@@ -38,7 +38,9 @@ from tests.fuzz import targets
 from tests.fuzz.__main__ import CORPUS, TARGETS, attempt, campaign, kept, main, read
 from tests.fuzz.mutation import MAKERS
 from tests.fuzz.targets import CPU, TIME, Fault, check_memory, check_time
-from tests.network import START, Network, Talker, Wire, keywords, password
+from tests.network import START, Network
+from tests.talker import Talker, keywords, password
+from tests.wire import Wire
 
 #: For each target; a minute in sum where the whole of the tests is run.
 SECONDS = 5.0

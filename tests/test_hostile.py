@@ -18,10 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench import load
 from bench.attacks import ATTACKS, SECRET, Seen, attacked, defended, table
-from chat.session import RECEIPTS_AT_ONCE
+from chat.course import RECEIPTS_AT_ONCE
 from tests.daemon import PATIENCE, until
-from tests.network import NetworkTestCase, keywords
+from tests.network import NetworkTestCase
 from tests.strategies import ALWAYS
+from tests.talker import keywords
 
 
 class ReceiptTests(NetworkTestCase):

@@ -16,7 +16,9 @@ from chat.protocol import ChatFactory
 from chat.service import _connections
 from chat.tap import Options
 from tests.logbook import LogBook
-from tests.network import Network, Said, Talker, Wire, keywords
+from tests.network import Network
+from tests.talker import Said, Talker, keywords
+from tests.wire import Wire
 
 
 class OriginTests(SynchronousTestCase):
@@ -179,6 +181,13 @@ class WeightTests(SynchronousTestCase):
         self.assertEqual(self.cut, [])
         self.weigh("b", 900_000, b)
         self.assertEqual(self.cut, [])
+
+    def test_nothingKept(self) -> None:
+        """Nothing is kept of a connection that has nothing here any more, or that is gone."""
+        read, gone = self.weigh("read", 500_000), self.weigh("gone", 400_000)
+        self.weigh("read", 0, read)
+        gone.leave()
+        self.assertEqual((self.crowd.weight, self.crowd._cuts), (0, {}))
 
     def test_light(self) -> None:
         """What everybody has lie here costs no counting."""

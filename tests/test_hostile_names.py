@@ -11,7 +11,8 @@ from chat.accounts import Registration
 from chat.errors import Code, Refusal
 from chat.store import skeletons
 from chat.store.layout import path
-from tests.network import NetworkTestCase, Said
+from tests.network import NetworkTestCase
+from tests.talker import Said
 from tests.test_users import UsersCase
 from tests.world import RESERVED
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chat.accounts import address
 from chat.lookalikes import one_script, skeleton
+from chat.prepared import address
 
 
 class SkeletonTests(SynchronousTestCase):

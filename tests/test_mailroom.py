@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chat import mailroom
 from chat.errors import Code, Refusal
 from chat.ledger import Account
-from chat.mailroom import NOTES
+from chat.letters import NOTES
 from chat.messages import (
     BODY_BYTES,
     READ_IDS,
@@ -27,10 +27,10 @@ from chat.messages import (
     Message,
     Messages,
     Returned,
-    rfc3339,
 )
-from chat.store import messages as store_messages
+from chat.store import returns
 from chat.store.commit import RETRY_SECONDS
+from chat.times import rfc3339
 from tests.world import BEGINNING, RESERVED, Onlooker, open_world
 
 #: The time at which the world begins, as the wire has it.
@@ -224,11 +224,11 @@ class AcceptTests(MailroomCase):
 
     def test_brokenStore(self) -> None:
         """An error of the store that is nobody's fault here is not an answer."""
-        for step in (
-            lambda: self.world.accept(self.alice, Message(recipient="bob", body="text")),
-            lambda: self.world.confirm(self.bob, 1),
+        for room, step in (
+            ("_intake", lambda: self.world.accept(self.alice, Message(recipient="bob", body="text"))),
+            ("_settlement", lambda: self.world.confirm(self.bob, 1)),
         ):
-            self.patch(self.world.store._messages, "_now", lambda: 1 // 0)
+            self.patch(getattr(self.world.store, room), "_now", lambda: 1 // 0)
             self.assertRaises(ZeroDivisionError, step)
             self.flushLoggedErrors(ZeroDivisionError)
 
@@ -316,7 +316,7 @@ class ReturnTests(MailroomCase):
 
     def test_turnedRound(self) -> None:
         """What waited for a deleted account comes back: same id, time and contents, anew for its sender."""
-        self.patch(store_messages, "TURNED_AT_ONCE", 2)
+        self.patch(returns, "TURNED_AT_ONCE", 2)
         alice, carol = self.online(self.alice), self.online(self.carol)
         sent = [self.world.send(self.alice, "bob", f"{n}", subject="s", receipt=True).id for n in range(5)]
         theirs = self.world.send(self.carol, "bob", "from carol").id
@@ -344,7 +344,7 @@ class ReturnTests(MailroomCase):
 
     def test_manyChunks(self) -> None:
         """A large mailbox is emptied in many small transactions, and others get between them."""
-        self.patch(store_messages, "TURNED_AT_ONCE", 3)
+        self.patch(returns, "TURNED_AT_ONCE", 3)
         batch = [Message(recipient="bob", body="text")] * 20
         self.world.accept(self.alice, *batch)
         read = [each.id for each in self.world.accept(self.carol, *batch) if isinstance(each, Accepted)]

@@ -19,6 +19,7 @@ from chat.client.commands import from_program
 from chat.client.main import main
 from chat.client.options import COMMANDS
 from chat.client.programs import join, outbox, profile, recover, send, talk, trust
+from chat.tap import Options
 
 ROOT = Path(__file__).resolve().parent.parent
 MANUAL = ROOT / "docs" / "man"
@@ -113,6 +114,17 @@ class ManualTests(SynchronousTestCase):
             for action in parser()._actions:
                 for option in action.option_strings:
                     self.assertIn(option, page, name)
+
+    def test_daemon(self) -> None:
+        """Every option of the daemon is in its page, and it takes what the examples there say."""
+        page = (MANUAL / "twistd-chat.1").read_text("utf-8").replace("\\-", "-")
+        for option in Options().longOpt:
+            if option.rstrip("=") != "version":
+                self.assertRegex(page, rf"(?m)^\.B .*--{option.rstrip('=')}( [A-Z]+)?$")
+        examples = re.findall(r"(?m)^twistd (?:-n )?chat(.*?)(?: #.*)?$", page)
+        self.assertGreater(len(examples), 3)
+        for example in examples:
+            Options().parseOptions(shlex.split(example))
 
     @skipUnless(which("man"), "There is no man on this system.")
     def test_rendered(self) -> None:

@@ -84,7 +84,10 @@ class TightenTests(ModesCase):
             each.chmod(0o755 if each.is_dir() else 0o664)
         data = self.opened()
         self.assertEqual(self.open_to_others(), set())
-        self.assertEqual(len(data.tightened), len(ours))
+        # Some versions of filelock set the mode of the lock themselves, when they take it.
+        ours.remove(self.path / LOCK)
+        told = [line for line in data.tightened if not line.startswith(f"{self.path / LOCK} ")]
+        self.assertEqual(len(told), len(ours))
         for each in ours:
             mode, now = ("0755", "0700") if each.is_dir() else ("0664", "0600")
             self.assertIn(f"{each} was open to others (mode {mode}): it has mode {now} now", data.tightened)

@@ -136,6 +136,63 @@ class VerifyTests(PasswordCase):
         self.assertNotIn(PASSWORD, self.kept(1))
 
 
+class TogetherTests(PasswordCase):
+    """What a program costs that logs in many times at once."""
+
+    def setUp(self) -> None:
+        """Hashing takes a while."""
+        super().setUp()
+        self.threads.held = True
+        self.asker = Asker("192.0.2.1", "alice")
+
+    def ask(self, password: bytes, asker: Asker | None = None, account: int | None = 1) -> Deferred[bool]:
+        """Begin to verify it."""
+        asked = self.world.start(self.store.verify(account, password, asker or self.asker))
+        self.world.settle()
+        return asked
+
+    def test_once(self) -> None:
+        """The same password of the same account, asked for at one place at once, is hashed once for all."""
+        for password, account, right in ((RIGHT, 1, True), (b"wrong", 1, False), (RIGHT, None, False)):
+            asked = [self.ask(password, account=account) for _ in range(30)]
+            self.assertEqual(len(self.threads.results), 1)
+            self.threads.release()
+            self.world.settle()
+            self.assertEqual([self.successResultOf(each) for each in asked], [right] * 30)
+
+    def test_apart(self) -> None:
+        """Another password, name or place is another question, and so is the same one later."""
+        others = (Asker("192.0.2.1", "bob"), Asker("192.0.2.2", "alice"))
+        asked = [self.ask(RIGHT), self.ask(b"wrong"), *(self.ask(RIGHT, other) for other in others)]
+        for _ in asked:
+            self.threads.release()
+            self.world.settle()
+        self.assertEqual([self.successResultOf(each) for each in asked], [True, False, True, True])
+        self.ask(RIGHT)
+        self.assertEqual(len(self.threads.calls), 5)
+        self.threads.release()
+
+    def test_impatient(self) -> None:
+        """Who asked first and does not wait for the answer takes it from nobody."""
+        first, second = self.ask(RIGHT), self.ask(RIGHT)
+        first.cancel()
+        self.failureResultOf(first)
+        self.threads.release()
+        self.world.settle()
+        self.assertIs(self.successResultOf(second), True)
+
+    def test_full(self) -> None:
+        """Where there is no room in the line, each is told so, and when to come back."""
+        for number in range(reception.OTHERS):
+            self.ask(RIGHT, Asker(f"198.51.100.{number}", "alice"))
+        for _ in range(2):
+            refusal = self.failureResultOf(self.ask(RIGHT), Refusal).value
+            self.assertIs(refusal.code, Code.SLOW_DOWN)
+        while self.threads.results:
+            self.threads.release()
+            self.world.settle()
+
+
 class RehashTests(PasswordCase):
     """The cost of a hash follows the operator's wish."""
 
@@ -233,7 +290,8 @@ class RehashTests(PasswordCase):
         old = self.kept()
         self.patch(reception, "THREADS", 1)
         self.threads.held = True
-        verified = [self.world.start(self.store.verify(1, RIGHT)) for _ in range(2)]
+        askers = (Asker("192.0.2.1", "alice"), Asker("192.0.2.2", "alice"))
+        verified = [self.world.start(self.store.verify(1, RIGHT, asker)) for asker in askers]
         self.world.settle()
         self.threads.release()
         self.world.settle()
@@ -269,8 +327,8 @@ class SlowDownTests(PasswordCase):
     def test_busy(self) -> None:
         """How many hashes there are to be computed can be asked."""
         self.threads.held = True
-        for _ in range(3):
-            self.world.start(self.store.verify(1, RIGHT))
+        for name in ("alice", "bob", "carol"):
+            self.world.start(self.store.verify(1, RIGHT, Asker(None, name)))
         self.world.settle()
         self.assertEqual(self.store.busy, 3)
         while self.threads.results:

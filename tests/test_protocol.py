@@ -14,11 +14,14 @@ from zope.interface import directlyProvides, providedBy
 from chat import protocol
 from chat.feed import Feed
 from chat.messages import Ping
+from chat.notices import NOTICE_BYTES, NOTICED_BYTES
 from chat.protocol import INPUT_BYTES, LINGER
-from chat.session import NOTICE_BYTES, NOTICED_BYTES, Session
-from chat.store.messages import PAGE_BYTES
+from chat.session import Session
+from chat.store.mailboxes import PAGE_BYTES
 from chat.wire.translator import FRAMES_AT_ONCE, REFUSALS_AT_ONCE
-from tests.network import Client, NetworkTestCase, Wire, keywords, password
+from tests.network import Client, NetworkTestCase
+from tests.talker import keywords, password
+from tests.wire import Wire
 
 CODECS = ("json", "der")
 

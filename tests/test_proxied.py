@@ -40,6 +40,8 @@ TCP6 = binary(
     b"\x03\x00\x04abcd",
 )
 LOCAL = binary(0x20, 0x00, b"")
+#: A look whether the server is well, by a proxy that says all the same who asked last.
+LOCAL_WITH_ADDRESSES = binary(0x20, 0x11, socket.inet_aton("192.0.2.1") + bytes(4) + bytes(4))
 UNIX = binary(0x21, 0x31, bytes(216))
 #: Headers, and whom they bring.
 HEADERS: dict[bytes, IAddress | None] = {
@@ -50,6 +52,7 @@ HEADERS: dict[bytes, IAddress | None] = {
     TCP4: SOURCE4,
     TCP6: SOURCE6,
     LOCAL: None,
+    LOCAL_WITH_ADDRESSES: None,
     UNIX: None,
 }
 WRONG = (

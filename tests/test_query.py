@@ -1,15 +1,19 @@
 """Tests for L{chat.query}: what people type becomes what is searched for, or they are told what to type."""
 
+# ruff: noqa: RUF001 -- the letters that look like others are what this is about
+
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from chat import spelling
 from chat.errors import Code, Refusal
 from chat.messages import QUERY_BYTES
-from chat.query import EXCERPT, MOST_TERMS, Person, Query, Role, Words, about, parse, wanted
+from chat.query import BEFORE, EXCERPT, MOST_TERMS, Person, Query, Role, Words, about, parse, wanted
 from chat.query import excerpt as cut
+from chat.spelling import folded
 from tests.strategies import ALWAYS
 
 #: 2026-11-01 and the day behind it, in milliseconds since 1970-01-01.
@@ -155,6 +159,48 @@ class ExcerptTests(SynchronousTestCase):
         for query in ("cafe", "CAFÉ", "größse grosse", "cafe\u0301"):
             self.assertIn("Café in der GRÖSSE", excerpt(body, parse(query)), query)
 
+    def test_forms(self) -> None:
+        """However the word is written there: the part around it is shown as it was written."""
+        for query, word in (
+            ("strasse", "Straße"),
+            ("STRASSE", "straße"),
+            ("Straße", "STRASSE"),
+            ("office", "o\ufb03ce"),
+            ("abc", "ＡＢＣ"),
+            ("σίσυφος", "ΣΊΣΥΦΟΣ"),
+            ("resume", "re\u0301sume\u0301"),
+            ("offen", "of\u00adfen"),
+            ("カ", "㍿ｶ"),
+            ("viii", "Ⅷ"),
+        ):
+            for before in ("ß ", "\ufdfa ", "a\u0301\u0327 ", "x " * 200 + "ﬁ"):
+                long = f"{before * 300} {word} und{' danach' * 40}"
+                found = excerpt(long, parse(query))
+                self.assertIn(f"{word} und danach danach", found, (query, before))
+                self.assertTrue(found.endswith(" ..."), found)
+                self.assertLessEqual(found.index(word), BEFORE + len("... "), found)
+
+    def test_anyForm(self) -> None:
+        """Wherever a word is in a text of whatever characters, it is in the excerpt."""
+
+        @ALWAYS
+        @given(st.text(max_size=400), st.text(max_size=200))
+        def shown(before: str, after: str) -> None:
+            found = excerpt(f"{before} Zyklopenstraße {after}", parse("ZYKLOPENSTRASSE"))
+            self.assertIn("Zyklopenstraße", found)
+
+        shown()
+
+    def test_manyAccents(self) -> None:
+        """As many accents on one letter as fit into a message do not take longer than other characters."""
+        body = "x" + "\u0301\u0316" * 16_000
+        forms = [len(piece) for piece, _ in spelling.pieces(body)]
+        self.assertEqual((sum(forms), max(forms)), (len(body), 256))
+        self.assertEqual(folded(body)[:2], "x\u0316")
+        self.assertEqual(excerpt("\u0301", parse("disk")), "\u0301")
+        for query in ("disk", '"x disk"'):
+            self.assertIn("disk", excerpt(f"{body} x disk é", parse(query)))
+
     def test_withoutSpaces(self) -> None:
         """In a script without spaces between words, too."""
         body = f"{'あ' * 200}東京タワーに行った{'い' * 200}"
@@ -164,7 +210,7 @@ class ExcerptTests(SynchronousTestCase):
 
     def test_noWord(self) -> None:
         """What is no word is nowhere."""
-        self.assertIsNone(wanted(Query(words=(Words("!"),))))
+        self.assertEqual(wanted(Query(words=(Words("!"),))), [])
 
     def test_longWord(self) -> None:
         """One endless word is cut where it must be."""

@@ -22,10 +22,10 @@ from chat.ledger import Draft, State
 from chat.mailroom import Mailroom
 from chat.messages import Accepted, Message
 from chat.service import Settings
-from chat.store import Store, folding, messages
+from chat.store import Store, folding, returns
 from chat.store.files import path
-from chat.store.messages import Expiry
 from chat.store.retention import EVERY, FIRST, PAUSE, Retention
+from chat.store.returns import Expiry
 from chat.tap import Options
 from tests.test_audit import called, names
 from tests.test_service import ServiceTestCase
@@ -187,7 +187,7 @@ class ExpireTests(RetentionCase):
 
     def test_chunks(self) -> None:
         """Many mailboxes in small transactions: all that is due, nothing else, whatever the clock did."""
-        self.patch(messages, "AGED_AT_ONCE", 3)
+        self.patch(returns, "AGED_AT_ONCE", 3)
         chance = random.Random(7)
         people = [self.alice, self.bob, self.carol]
         due = set()
@@ -212,7 +212,7 @@ class ExpireTests(RetentionCase):
 
     def test_bytes(self) -> None:
         """A transaction turns round so many bytes and no more; what stays does not count."""
-        self.patch(messages, "TURNED_BYTES", 2000)
+        self.patch(returns, "TURNED_BYTES", 2000)
         kept = [self.world.send(self.bob, "bob", "x" * 1500).id for _ in range(3)]
         old = [self.world.send(self.alice, "bob", "x" * 900).id for _ in range(7)]
         self.world.clock.advance(2 * DAY)
@@ -230,7 +230,7 @@ class ExpireTests(RetentionCase):
 
     def test_lastPortion(self) -> None:
         """When the last portion is as large as may be, that was all."""
-        self.patch(messages, "TURNED_BYTES", 10)
+        self.patch(returns, "TURNED_BYTES", 10)
         self.world.send(self.alice, "bob", "x" * 10)
         self.world.clock.advance(2 * DAY)
         expiry = self.world.result(self.world.store.expire(self.world.now() - DAY * MS, (0, 0)))
@@ -238,7 +238,7 @@ class ExpireTests(RetentionCase):
 
     def test_crashBetween(self) -> None:
         """Killed after any of the transactions: nothing is lost, and the next round goes on."""
-        self.patch(messages, "AGED_AT_ONCE", 2)
+        self.patch(returns, "AGED_AT_ONCE", 2)
         ids = [self.world.send(self.alice, "bob").id for _ in range(5)]
         self.world.clock.advance(2 * DAY)
         self.world.pool.left = 2

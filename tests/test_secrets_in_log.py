@@ -12,15 +12,18 @@ from typing import Any, Iterator
 from twisted.internet import defer
 from twisted.logger import LogLevel
 
-from chat.accounts import Registration
+from chat.accounts import Accounts, Registration
 from chat.codes import INVITATION_GROUPS, digest, new_code
 from chat.protocol import ChatProtocol
 from chat.session import Session
 from chat.store import invitations
-from chat.store.messages import Messages
+from chat.store.intake import Intake
+from chat.store.mailboxes import Mailboxes
 from chat.store.passwords import Passwords
 from tests.logbook import LogBook
-from tests.network import Client, NetworkTestCase, Said, Wire, keywords
+from tests.network import Client, NetworkTestCase
+from tests.talker import Said, keywords
+from tests.wire import Wire
 
 #: What is planted, and must not be found. Each is too odd to be in a log by chance.
 PASSWORD = "pw-Qx7\u00e9\n-secret".replace("\n", "")
@@ -248,12 +251,12 @@ class SecretsTests(NetworkTestCase):
         for owner, name in (
             (Session, "_user"),
             (Session, "_accept"),
-            (Session, "_change_password"),
-            (Session, "_issue_token"),
+            (Accounts, "change_password"),
+            (Accounts, "issue"),
             (Session, "_enter"),
             (ChatProtocol, "send"),
-            (Messages, "accept"),
-            (Messages, "read"),
+            (Intake, "accept"),
+            (Mailboxes, "read"),
             (Passwords, "verify"),
             (Passwords, "set"),
             (Passwords, "issue"),
@@ -287,7 +290,7 @@ class SecretsTests(NetworkTestCase):
         """Twisted's debugging keeps what every variable held, but the log file has none of it."""
         defer.setDebugging(True)
         self.addCleanup(defer.setDebugging, False)
-        for owner, name in ((Passwords, "verify"), (Session, "_change_password"), (Session, "_accept")):
+        for owner, name in ((Passwords, "verify"), (Accounts, "change_password"), (Session, "_accept")):
             client = self.network.user("bob")
             with self.breaks(owner, name):
                 client.system("change-password", password=PASSWORD, new=NEW_PASSWORD)

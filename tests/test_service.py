@@ -33,7 +33,9 @@ from chat.store.files import DataDirectory, schemas
 from chat.store.pool import DirectPool
 from chat.tap import Options, makeService
 from chat.tls.door import is_local
-from tests.network import START, Network, Wire, password
+from tests.network import START, Network
+from tests.talker import password
+from tests.wire import Wire
 
 LOCAL = "tcp:5311:interface=127.0.0.1"
 

@@ -10,7 +10,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.codes import RECOVERY_CODES
-from chat.errors import Code, FatalError, Refusal
+from chat.course import BYTES_UNDER_WAY, ID_BYTES, SENDS_UNDER_WAY, State
+from chat.errors import Code, FatalError, Refusal, account_gone
 from chat.messages import (
     LOGIN_FRAME_BYTES,
     SYSTEM,
@@ -60,18 +61,11 @@ from chat.messages import (
     Welcome,
     keyword,
 )
+from chat.notices import NOTICE_BYTES, NOTICED_BYTES, NOTICES_KEPT
 from chat.origin import LOCAL
-from chat.session import (
-    BYTES_UNDER_WAY,
-    ID_BYTES,
-    NOTICE_BYTES,
-    NOTICED_BYTES,
-    NOTICES_KEPT,
-    SENDS_UNDER_WAY,
-    Session,
-    State,
-)
-from tests.network import SERVER, Network, password
+from chat.session import Session
+from tests.network import SERVER, Network
+from tests.talker import password
 
 #: A prompt of the login, or a state.
 Standing = Union[type[System], State]
@@ -525,7 +519,7 @@ class LoginTests(SessionTestCase):
 
         self.patch(self.network.mailroom, "mailbox", mailbox)
         self.tell(session, Login(field="password", value=password("known")))
-        session.account_gone()
+        session.expel(account_gone())
         self.assertEqual(connection.heard(), "")
         waiting.callback(None)
         self.assertEqual(connection.heard(), "fatal account-gone")
@@ -883,7 +877,7 @@ class EndTests(SessionTestCase):
         """It ends once: the first reason counts."""
         session, connection = self.user()
         session.end(self.STOP)
-        session.account_gone()
+        session.expel(account_gone())
         self.assertEqual(connection.heard(), "fatal shutting-down")
 
     def test_whileHashing(self) -> None:

@@ -8,22 +8,29 @@ import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any, Mapping, Optional
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.mailroom import Mailroom
 from chat.store.commit import Cursor
-from chat.store.messages import Aged, Expiry, Messages
-from tests.network import Network, keywords, password
+from chat.store.intake import Intake
+from chat.store.returns import Aged, Expiry, Returns
+from chat.web.api import events
+from chat.web.api.events import Stream
+from tests.network import Network
 from tests.simulation.__main__ import main
 from tests.simulation.plan import Plan
-from tests.simulation.run import simulate
+from tests.simulation.run import Failure, simulate
 from tests.simulation.world import EDITION
+from tests.talker import keywords, password
 
 #: What CI runs; see docs/testing.rst for how to run more.
 SEEDS = 200
 STEPS = 250
+
+Content = Mapping[str, Any]
 
 _KEPT = Path(__file__).parent / "simulation" / "seeds.txt"
 _ROOT = Path(__file__).parent.parent
@@ -44,6 +51,15 @@ def _log(seed: int, steps: int, edition: int = EDITION) -> list[str]:
     lines: list[str] = []
     simulate(seed, steps, lines.append, edition)
     return lines
+
+
+def _first_failure(seeds: range) -> str:
+    for seed in seeds:
+        try:
+            simulate(seed, STEPS)
+        except Failure as failure:
+            return str(failure)
+    return "none"
 
 
 class SeedTests(SynchronousTestCase):
@@ -85,11 +101,13 @@ class DeterminismTests(SynchronousTestCase):
 
     def test_editions(self) -> None:
         """What a later edition draws changes nothing in the worlds where none of it is."""
-        for edition, adds in ((2, "age"), (3, "carry_tokens"), (4, "browse"), (5, "ask")):
+        added = ("age", "carry_tokens", "browse", "ask", "search", "follow")
+        self.assertEqual(len(added) + 1, EDITION)
+        for edition, adds in enumerate(added, start=2):
             with mock.patch.object(Plan, adds):
-                for seed in range(1, 5):
+                for seed in range(1, 4):
                     self.assertEqual(_log(seed, STEPS, edition), _log(seed, STEPS, edition - 1))
-            seeds = range(1, 9)
+            seeds = range(1, 7)
             same = sum(_log(seed, STEPS, edition) == _log(seed, STEPS, edition - 1) for seed in seeds)
             self.assertTrue(0 < same < len(seeds), same)
 
@@ -136,20 +154,41 @@ class FailureTests(SynchronousTestCase):
             cursor.execute("DELETE FROM ledger WHERE state IN (2, 3) AND settled < ?", (before,))
             return False
 
-        def expire(self: Messages, cursor: Cursor, aged: Aged) -> Expiry:
+        def expire(self: Returns, cursor: Cursor, aged: Aged) -> Expiry:
             return Expiry(None, set())
 
         faults = (
             (mock.patch.object(Mailroom, "returned"), "was not delivered"),
             (mock.patch("chat.store.store.fold", fold), "is not in the ledger"),
-            (mock.patch.object(Messages, "_waiting", lambda *arguments: 0), "which was full"),
-            (mock.patch.object(Messages, "expire", expire), "has waited for too long"),
+            (mock.patch.object(Intake, "_waiting", lambda *arguments: 0), "which was full"),
+            (mock.patch.object(Returns, "expire", expire), "has waited for too long"),
         )
         for fault, words in faults:
             output = io.StringIO()
             with fault, redirect_stdout(output):
                 main(["--seeds", "1..60", "--steps", "200"])
             self.assertIn(words, output.getvalue())
+
+    def test_events(self) -> None:
+        """What goes wrong in a stream of events is found, whether it is said wrongly or not at all."""
+        write = Stream._write
+
+        def unnumbered(self: Stream, event: str, content: Content, id: Optional[int] = None) -> None:
+            write(self, event, content)
+
+        def without_again(self: Stream, event: str, content: Content, id: Optional[int] = None) -> None:
+            write(self, event, {name: each for name, each in content.items() if name != "again"}, id)
+
+        faults = (
+            (mock.patch.object(Stream, "_write", unnumbered), "is numbered None"),
+            (mock.patch.object(Stream, "_write", without_again), "does not say so"),
+            (mock.patch.object(Stream, "resumeProducing"), "was not shown"),
+            (mock.patch.object(Stream, "fail", lambda self, problem: self.end()), "the stream ends with"),
+            (mock.patch.object(events, "_position", lambda asked: 0), "asked was behind"),
+        )
+        for fault, words in faults:
+            with fault:
+                self.assertIn(words, _first_failure(range(1, 60)))
 
     def test_shortest(self) -> None:
         """What is told as the shortest way fails."""

@@ -18,7 +18,7 @@ from chat.errors import Code, Refusal
 from chat.ledger import Acceptance, Account, AccountState, Draft, State
 from chat.messages import Accepted, Failed, Message
 from chat.service import Settings
-from chat.store import Store, commit, messages
+from chat.store import Store, commit, returns
 from chat.store.commit import RETRY_SECONDS
 from chat.store.room import MIB, Room, default_reserve
 from chat.store.store import RECEIPT_WEIGHT
@@ -485,7 +485,7 @@ class TurningTests(FullCase):
     def setUp(self) -> None:
         """Portions of two messages of the size that is sent here."""
         super().setUp()
-        self.patch(messages, "TURNED_BYTES", 2000)
+        self.patch(returns, "TURNED_BYTES", 2000)
 
     def portions(self, waiting: bool) -> list[int]:
         """How many messages are still to be done after each step of turning Bob's seven round."""
@@ -516,7 +516,7 @@ class TurningTests(FullCase):
 
     def test_oneIsTooLarge(self) -> None:
         """A message larger than a portion goes by itself."""
-        self.patch(messages, "TURNED_BYTES", 10)
+        self.patch(returns, "TURNED_BYTES", 10)
         self.assertEqual(self.portions(waiting=True), [6, 5, 4, 3, 2, 1, 0, 0])
 
 

@@ -1,4 +1,4 @@
-"""Tests for L{chat.store.store} and L{chat.store.messages}: the ledger is right after every operation."""
+"""Tests for L{chat.store.store} and those whom it asks: the ledger is right after every operation."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from chat.errors import Code, Refusal
+from chat.errors import Code, FatalError, Refusal
 from chat.ledger import LAWFUL, RECEIPT, Acceptance, Account, AccountState, Arrival, Draft, Letter, State
 from chat.ports import Outcome
-from chat.store import Store, messages, stretches
+from chat.store import Store, mailboxes, stretches
 from chat.store.commit import RETRY_SECONDS, Procedure
 from chat.store.files import DataDirectory, schemas
 from chat.store.hashing import HashingPool
@@ -424,7 +424,7 @@ class PageTests(StoreCase):
 
     def test_count(self) -> None:
         """A page has a bounded number of messages; nothing is left out or comes twice."""
-        self.patch(messages, "PAGE_MESSAGES", 3)
+        self.patch(mailboxes, "PAGE_MESSAGES", 3)
         for count, sizes in ((2, [2]), (3, [3]), (4, [3, 1]), (6, [3, 3]), (7, [3, 3, 1])):
             waiting = len(self.world.waiting(self.bob))
             total = self.world.result(self.store.mailbox(self.bob.id)).waiting
@@ -436,7 +436,7 @@ class PageTests(StoreCase):
 
     def test_bytes(self) -> None:
         """A page ends behind the message that fills it, whatever alphabet that is written in."""
-        self.patch(messages, "PAGE_BYTES", 1000)
+        self.patch(mailboxes, "PAGE_BYTES", 1000)
         for body in ("x" * 400, "\u20ac" * 133 + "x"):
             self.ids(self.alice, *[draft("bob", body)] * 7)
             self.assertEqual([len(page) for page in self.pages()], [3, 3, 1])
@@ -444,13 +444,13 @@ class PageTests(StoreCase):
 
     def test_large(self) -> None:
         """A message larger than a page is a page of its own."""
-        self.patch(messages, "PAGE_BYTES", 1000)
+        self.patch(mailboxes, "PAGE_BYTES", 1000)
         self.ids(self.alice, draft("bob", "x" * 5000), draft("bob", "x"), draft("bob", "x" * 5000))
         self.assertEqual([len(page) for page in self.pages()], [1, 2])
 
     def test_offered(self) -> None:
         """What was on a page counts as offered; what was not does not."""
-        self.patch(messages, "PAGE_MESSAGES", 2)
+        self.patch(mailboxes, "PAGE_MESSAGES", 2)
         self.ids(self.alice, *[draft("bob")] * 3)
         self.assertEqual(self.world.result(self.store.mailbox(self.bob.id)), (3, 0))
         letters = self.world.waiting(self.bob)
@@ -476,7 +476,7 @@ class ListingTests(StoreCase):
 
     def test_bytes(self) -> None:
         """A listing of long names and subjects is bounded; it says that there is more."""
-        self.patch(messages, "PAGE_BYTES", 250)
+        self.patch(mailboxes, "PAGE_BYTES", 250)
         ids = self.ids(self.alice, *[draft("bob", subject="s" * 100)] * 5)
         lines, more = self.world.result(self.store.listing(self.bob.id, False, 0, 100))
         self.assertEqual(([line.id for line in lines], more), (ids[:3], True))
@@ -788,7 +788,7 @@ class Loud:
     def notify(self, frame: object) -> None:
         """Nothing is told."""
 
-    def account_gone(self) -> None:
+    def expel(self, error: FatalError) -> None:
         """Nobody is told."""
 
 

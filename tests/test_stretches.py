@@ -9,13 +9,13 @@ from typing import Any, Callable, Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chat.admin import books
 from chat.admin.audit import audit
+from chat.admin.books import places
 from chat.admin.exporting import export
 from chat.errors import Refusal
 from chat.ledger import Account
 from chat.messages import Failed, Message
-from chat.store import messages, stretches
+from chat.store import mailboxes, returns, stretches
 from chat.store.stretches import INBOX, SENT
 from tests.test_audit import called, names
 from tests.world import World, open_world
@@ -30,7 +30,7 @@ class StretchesCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Sign them up."""
         self.patch(stretches, "STRETCH", 4)
-        self.patch(books, "STRETCH", 4)
+        self.patch(places, "STRETCH", 4)
         self.world = open_world(self)
         self.people = self.alice, self.bob, self.carol = self.world.sign_up("alice", "bob", "carol")
 
@@ -134,18 +134,18 @@ class ListingTests(StretchesCase):
         self.fill(60)
         self.assertClean()
         for looked_through in (1, 2, 50):
-            self.patch(messages, "LOOKED_THROUGH", looked_through)
+            self.patch(mailboxes, "LOOKED_THROUGH", looked_through)
             self.assertListed()
 
     def test_bytes(self) -> None:
         """The same where a page is full after a few subjects."""
-        self.patch(messages, "PAGE_BYTES", 2)
+        self.patch(mailboxes, "PAGE_BYTES", 2)
         self.fill(30)
         self.assertListed()
 
     def test_lookedThrough(self) -> None:
         """A page ends when it has looked through so many stretches, if there is anything on it."""
-        self.patch(messages, "LOOKED_THROUGH", 3)
+        self.patch(mailboxes, "LOOKED_THROUGH", 3)
         mine = []
         for _ in range(5):
             mine += self.send(self.alice, "bob")
@@ -253,7 +253,7 @@ class NoteTests(StretchesCase):
 
     def test_deletedAccount(self) -> None:
         """What waits for a leaving account moves to its senders; what it had read is erased, all of it."""
-        self.patch(messages, "TURNED_AT_ONCE", 3)
+        self.patch(returns, "TURNED_AT_ONCE", 3)
         read = self.send(self.alice, "bob", 9)
         self.world.confirm(self.bob, *read)
         self.send(self.carol, "bob", 9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.errors import Code, Refusal
@@ -21,11 +23,12 @@ class ThrottleCase(SynchronousTestCase):
         """Nothing was tried yet."""
         self.now = 1000.0
         self.throttle = Throttle(lambda: self.now)
+        self.words = map(str, count())  # no guess is made twice
 
     def guess(self, name: str = "alice", network: str | None = HERE, code: Code = Code.WRONG_PASSWORD) -> int:
         """An attempt that fails; the seconds to wait if it may not be made yet, else 0."""
         try:
-            with self.throttle.attempt(name, network):
+            with self.throttle.attempt(name, network, next(self.words)):
                 raise Refusal(code, "No.")
         except Refusal as refusal:
             if refusal.code is not Code.SLOW_DOWN:
@@ -43,7 +46,7 @@ class ThrottleCase(SynchronousTestCase):
     def enter(self, name: str = "alice", network: str | None = HERE) -> int:
         """An attempt that succeeds; the seconds to wait if it may not be made yet, else 0."""
         try:
-            with self.throttle.attempt(name, network):
+            with self.throttle.attempt(name, network, next(self.words)):
                 return 0
         except Refusal as refusal:
             assert refusal.seconds is not None
@@ -104,7 +107,7 @@ class WaitTests(ThrottleCase):
     def test_atOnce(self) -> None:
         """Many attempts at the same moment are no way round: each counts from its beginning."""
         begun = 0
-        attempts = [self.throttle.attempt("alice", HERE) for _ in range(20)]
+        attempts = [self.throttle.attempt("alice", HERE, next(self.words)) for _ in range(20)]
         for each in attempts:
             try:
                 each.__enter__()
@@ -113,12 +116,35 @@ class WaitTests(ThrottleCase):
                 self.assertEqual((refusal.code, refusal.seconds), (Code.SLOW_DOWN, 1))
         self.assertEqual(begun, PAIR.free)
 
+    def test_together(self) -> None:
+        """The same guess, made many times while it is being checked, counts once, right or wrong."""
+        wrong = Refusal(Code.WRONG_PASSWORD, "No.")
+        for outcome in ((None, None, None), (Refusal, wrong, None)):
+            attempts = [self.throttle.attempt("alice", HERE, "the same") for _ in range(20)]
+            for each in attempts:
+                each.__enter__()
+            for each in attempts:
+                each.__exit__(*outcome)
+        self.assertEqual([self.guess() for _ in range(5)], [0, 0, 0, 0, 1])
+        self.assertEqual(self.throttle._attempts, {})
+
+    def test_togetherBroken(self) -> None:
+        """A wrong guess counts, though one of those who made it together met something else."""
+        for _ in range(PAIR.free):
+            guess = next(self.words)
+            told, broken = (self.throttle.attempt("alice", HERE, guess) for _ in range(2))
+            told.__enter__()
+            broken.__enter__()
+            told.__exit__(Refusal, Refusal(Code.WRONG_PASSWORD, "No."), None)
+            broken.__exit__(RuntimeError, RuntimeError(), None)
+        self.assertEqual(self.guess(), 1)
+
     def test_noFailure(self) -> None:
         """What ends otherwise than by a wrong password, because the server is busy, say, does not count."""
         for _ in range(20):
             self.assertEqual(self.guess(code=Code.STORAGE_FULL), 0)
         for _ in range(20):
-            with self.assertRaises(RuntimeError), self.throttle.attempt("alice", HERE):
+            with self.assertRaises(RuntimeError), self.throttle.attempt("alice", HERE, next(self.words)):
                 raise RuntimeError
         self.assertEqual([self.guess() for _ in range(6)], [0, 0, 0, 0, 0, 1])
 
@@ -260,7 +286,7 @@ class AlikeTests(ThrottleCase):
         """
         checked = False
         try:
-            with self.throttle.attempt(name, HERE, alike=alike) as in_earnest:
+            with self.throttle.attempt(name, HERE, next(self.words), alike=alike) as in_earnest:
                 checked = True
                 if not (right and in_earnest):
                     raise Refusal(Code.WRONG_PASSWORD, "No.")
@@ -315,7 +341,10 @@ class AlikeTests(ThrottleCase):
             self.guess(f"name{number}")
         for name in ("alice", "bob"):
             for _ in range(2 * PAIR.free):
-                with self.assertRaises(RuntimeError), self.throttle.attempt(name, HERE, alike=True):
+                with (
+                    self.assertRaises(RuntimeError),
+                    self.throttle.attempt(name, HERE, next(self.words), alike=True),
+                ):
                     raise RuntimeError
             self.assertEqual(self.told(name), (True, 1))
 

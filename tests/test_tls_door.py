@@ -20,8 +20,9 @@ from chat.service import BY_PROTOCOL, TRANSLATORS
 from chat.tls.credentials import Credentials
 from chat.tls.door import Door, encrypts, is_local
 from tests.daemon import trusting
-from tests.network import Network, Wire
+from tests.network import Network
 from tests.tls import TLSClient, given
+from tests.wire import Wire
 
 GREETINGS = {"json": b'{"type":"system"', "der": b"\xa0", "text": b"chat "}
 

@@ -7,7 +7,7 @@ import hashlib
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.tls.fingerprint import COUNT, fingerprint, parse, same, words
-from chat.tls.wordlist import WORDS
+from chat.tls.wordlist import dictionary
 
 #: SHA-256 of "abc", from FIPS 180-2.
 ABC = "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"
@@ -53,14 +53,14 @@ class WordsTests(SynchronousTestCase):
     def test_words(self) -> None:
         """Eight words, each for the next eleven bits."""
         bits = f"{int(ABC, 16):0256b}"
-        expected = [WORDS[int(bits[at : at + 11], 2)] for at in range(0, 11 * COUNT, 11)]
+        expected = [dictionary()[int(bits[at : at + 11], 2)] for at in range(0, 11 * COUNT, 11)]
         self.assertEqual(words(b"abc"), " ".join(expected))
         self.assertEqual(words(b"abc"), "risk scheme quiz bulk brother vivid agree chimney")
 
     def test_list(self) -> None:
         """The words are those of BIP 39: with others, every fingerprint would be called otherwise."""
-        self.assertEqual(len(WORDS), 2048)
-        text = "".join(f"{word}\n" for word in WORDS)
+        self.assertEqual(len(dictionary()), 2048)
+        text = "".join(f"{word}\n" for word in dictionary())
         self.assertEqual(
             hashlib.sha256(text.encode()).hexdigest(),
             "2f5eed53a4727b4bf8880d8f3f199efc90e58503646d9ff8eff3a2ed3b24dbda",
@@ -68,4 +68,4 @@ class WordsTests(SynchronousTestCase):
 
     def test_firstLetters(self) -> None:
         """The first four letters tell each word from all others."""
-        self.assertEqual(len({word[:4] for word in WORDS}), 2048)
+        self.assertEqual(len({word[:4] for word in dictionary()}), 2048)

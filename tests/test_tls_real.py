@@ -150,7 +150,7 @@ class OpenSSLTests(RealTestCase):
         self.assertIn("No ALPN negotiated", said)
         said = self.says("-tls1_2", "-alpn", "chat/der")
         self.assertRegex(said, r"New, TLSv1\.2, Cipher is ECDHE-ECDSA-AES\d+-GCM")
-        self.assertRegex(said, "Server Temp Key: X25519|ECDH, ")
+        self.assertRegex(said, "(Server|Peer) Temp Key: (X25519|ECDH), ")
         self.assertIn("Compression: NONE", said)
         self.assertIn("ALPN protocol: chat/der", said)
         for refused, alert in (

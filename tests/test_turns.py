@@ -249,10 +249,10 @@ class MailroomTests(SynchronousTestCase):
     def test_broken(self) -> None:
         """An error of the store is told once, and nothing is answered; others go on."""
         self.accept(self.mallory, self.messages(100))
-        now, self.world.store._messages._now = self.world.store._messages._now, lambda: 1 // 0
+        now, self.world.store._intake._now = self.world.store._intake._now, lambda: 1 // 0
         self.world.settle()
         self.flushLoggedErrors(ZeroDivisionError)
-        self.world.store._messages._now = now
+        self.world.store._intake._now = now
         self.assertEqual(([type(each) for each in self.broken], self.answers), ([ZeroDivisionError], []))
         self.assertFalse(self.world.mailroom.waits(self.mallory))
         self.world.send(self.mallory, "bob")
@@ -260,9 +260,9 @@ class MailroomTests(SynchronousTestCase):
     def test_partlyBroken(self) -> None:
         """Also when the first pieces were accepted."""
         self.accept(self.mallory, self.messages(100))
-        now = self.world.store._messages._now
+        now = self.world.store._intake._now
         times = iter([now])
-        self.patch(self.world.store._messages, "_now", lambda: next(times, lambda: 1 // 0)())
+        self.patch(self.world.store._intake, "_now", lambda: next(times, lambda: 1 // 0)())
         self.world.settle()
         self.flushLoggedErrors(ZeroDivisionError)
         self.assertEqual(([type(each) for each in self.broken], self.answers), ([ZeroDivisionError], []))
@@ -281,7 +281,7 @@ class MailroomTests(SynchronousTestCase):
 
     def test_brokenReceipts(self) -> None:
         """Those that cannot be written keep nothing from having its turn."""
-        self.patch(self.world.store._messages, "_now", lambda: 1 // 0)
+        self.patch(self.world.store._settlement, "_now", lambda: 1 // 0)
         self.world.mailroom.confirm(self.mallory, [1], lambda: None, self.broken.append)
         self.world.settle()
         self.flushLoggedErrors(ZeroDivisionError)

@@ -20,7 +20,7 @@ from chat.tls.certificate import load, make, own
 from chat.tls.context import context
 from chat.wire import Codec
 from tests.daemon import PATIENCE, ROOT, TWISTD, Caller, Daemon
-from tests.network import keywords
+from tests.talker import keywords
 
 UNITS = ROOT / "contrib" / "systemd"
 #: As systemd does it: the sockets are number 3 and following, and the process is told so.

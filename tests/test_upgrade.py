@@ -20,8 +20,8 @@ from chat.messages import Accepted, Failed, Message
 from chat.store import files
 from chat.store import upgrade as upgrading
 from chat.store.backup import copy
+from chat.store.digest import contents_digest
 from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, DataDirectory, header, path, schema, schemas
-from chat.store.messages import contents_digest
 from chat.store.opener import Opener
 from chat.store.stretches import INBOX, SENT, STRETCH
 from chat.store.upgrade import steps
@@ -111,7 +111,7 @@ def upgraded(before: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
     notes |= {(row[1], SENT, row[0] // STRETCH) for row in ledger}
     after["messages.stretches"] = sorted(notes)
     ((last, _),) = before["messages.counters"]
-    after["messages.indexed"] = [(last + 1, last)]
+    after["messages.indexed"] = [(last + 1, last, "")]
     return after
 
 

@@ -10,20 +10,20 @@ from typing import Any
 from twisted.internet.address import UNIXAddress
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
 from chat.limits.crowd import LIGHT, TOLD_AT_ONCE, Crowd
 from chat.tls.credentials import Credentials
 from chat.tls.door import Door
 from chat.web import files
-from chat.web.channel import BODY_BYTES, LINGER, REQUEST_TIME, REQUESTS_AT_ONCE
+from chat.web.channel import BODY_BYTES, LINGER, PATIENCE, REQUEST_TIME, REQUESTS_AT_ONCE
 from chat.web.door import PLAINTEXT, PROTOCOLS
 from chat.web.origins import Origins
 from chat.web.proxies import Proxies
-from chat.web.site import ChatSite, Request
+from chat.web.site import NOT_DONE_YET, ChatSite, Request
 from tests.network import NetworkTestCase
 from tests.tls import TLSClient, given
 from tests.web import HERE, THERE, Response, ask, knock, open_site, parse, request
+from tests.wire import Wire
 
 #: What keeps a browser careful, as the operator of a server would look for it.
 CAREFUL = {
@@ -118,10 +118,10 @@ class PageTests(DoorTestCase):
 
     def test_kinds(self) -> None:
         """Every file has a kind that browsers take it by."""
-        kinds = {name.rpartition(".")[2]: file._kind for name, file in files.page().items()}
-        for ending, kind in (("js", b"text/javascript; charset=utf-8"), ("css", b"text/css; charset=utf-8")):
-            self.assertEqual(kinds[ending], kind)
-        self.assertEqual(kinds["svg"], b"image/svg+xml")
+        named = set(re.findall(r'(?:src|href)="([^":#]+)"', self.ask("/").body.decode()))
+        kinds = {name.rpartition(".")[2]: self.ask(f"/{name}").headers["Content-Type"] for name in named}
+        expected = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
+        self.assertEqual(kinds, {**expected, "svg": "image/svg+xml"})
 
     def test_unchanged(self) -> None:
         """A browser that has the file already is told so, and nothing more."""
@@ -129,8 +129,29 @@ class PageTests(DoorTestCase):
         self.assertEqual(first.headers["Cache-Control"], "no-cache")
         again = self.ask("/", If_None_Match=first.headers["ETag"])
         self.assertEqual((again.status, again.body), (304, b""))
-        self.assertEqual(again.headers["ETag"], first.headers["ETag"])
-        self.assertEqual(self.ask("/", If_None_Match='"other"').status, 200)
+        tag = again.headers["ETag"]
+        self.assertEqual(tag, first.headers["ETag"])
+        for tags in (f"W/{tag}", f'"other",{tag}', f'"other", W/{tag}', "*"):
+            self.assertEqual(self.ask("/", If_None_Match=tags).status, 304, tags)
+        for tags in ('"other"', tag.strip('"'), ""):
+            self.assertEqual(self.ask("/", If_None_Match=tags).status, 200, tags)
+
+    def test_edition(self) -> None:
+        """What the page needs is kept by browsers for good, under names that no other version has."""
+        one = files.Edition({"a.js": b"1", "b.js": b"2"})
+        names = {one.name}
+        for contents in ({"a.js": b"1", "b.js": b"3"}, {"a.js": b"1"}, {"a.js": b"1", "c.js": b"2"}):
+            names.add(files.Edition(contents).name)
+        self.assertEqual(len(names), 4)
+        self.assertEqual(files.Edition({"b.js": b"2", "a.js": b"1"}).name, one.name)
+        index = b'<a href="#a.js"><script src="a.js"></script><link href="https://a.js"><a href="c.js">a.js'
+        self.open(rooms={b"first": one.begins(index), one.name.encode(): one})
+        shown = index.replace(b'src="', f'src="{one.name}/'.encode())
+        self.assertEqual(self.ask("/first").body, shown)
+        found = self.ask(f"/{one.name}/a.js")
+        self.assertEqual((found.body, found.headers["Cache-Control"]), (b"1", "max-age=31536000, immutable"))
+        for path in (f"/{one.name}/c.js", f"/{one.name}/", f"/{one.name}"):
+            self.assertEqual(self.ask(path).problem, (404, "not-found"))
 
     def test_packed(self) -> None:
         """Who can unpack gets less, under another tag; who cannot is not troubled."""
@@ -156,6 +177,14 @@ class PageTests(DoorTestCase):
         self.assertEqual(head.headers["Content-Length"], got.headers["Content-Length"])
         self.assertEqual(head.headers["ETag"], got.headers["ETag"])
 
+    def test_star(self) -> None:
+        """The server itself can be asked whether it is there, and for nothing else."""
+        asked = self.ask("*", "OPTIONS")
+        self.assertEqual((asked.status, asked.body), (200, b""))
+        refused = self.ask("*")
+        self.assertEqual(refused.problem, (405, "method-not-allowed"))
+        self.assertEqual(refused.headers["Allow"], "OPTIONS")
+
     def test_nothing(self) -> None:
         """What there is not is said in one line, and is no place to look at the disk from."""
         for path in (
@@ -167,7 +196,7 @@ class PageTests(DoorTestCase):
             "/..%2fsite.py",
             "/%00",
             "/page/index.html",
-            "http://elsewhere.example/",
+            "http://elsewhere.example/nothing",
             "nothing",
         ):
             self.assertEqual(self.ask(path).problem, (404, "not-found"), path)
@@ -311,6 +340,35 @@ class HostileTests(DoorTestCase):
             self.assertEqual(each, REQUEST_TIME)
             wire.lose()
 
+    def test_slowFirstLine(self) -> None:
+        """So has its first line; and who ends lines in another way is told how they end."""
+        for octets in (b"GET / HT", b"GET / HTTP/1.0\nHost: chat.example\n\n"):
+            wire = knock(self.site)
+            wire.arrive(octets)
+            self.network.clock.advance(REQUEST_TIME)
+            response = parse(wire.read())
+            self.assertEqual(response.problem, (408, "request-timeout"))
+            self.assertIn(b"CR LF", response.body)
+            wire.lose()
+
+    def test_hosts(self) -> None:
+        """A request that names no server, or two, is none; before HTTP/1.1 none need be named."""
+        for head in (b"GET /echo HTTP/1.1\r\n", b"GET /echo HTTP/1.1\r\nHost: a\r\nHost: a\r\n"):
+            wire = knock(self.site)
+            wire.arrive(head + b"\r\n")
+            self.assertEqual(parse(wire.read()).problem, (400, "bad-request"))
+        self.assertEqual(self.echo.asked, [])
+        wire = knock(self.site)
+        wire.arrive(b"GET /echo HTTP/1.0\r\n\r\n")
+        self.assertEqual(parse(wire.read()).status, 200)
+
+    def test_absolute(self) -> None:
+        """What is asked for by a whole address, as proxies are asked, is what its path says."""
+        for address in ("http://chat.example/echo", "HTTPS://other.example:1/echo?x=/y"):
+            self.assertEqual(self.ask(address).status, 200)
+        self.assertEqual(self.ask("http://chat.example").status, 200)
+        self.assertEqual(self.ask("ftp://chat.example/echo").status, 404)
+
     def test_idle(self) -> None:
         """A connection on which nothing is asked is closed after a time, without a word."""
         wire = knock(self.site)
@@ -422,6 +480,63 @@ class CrowdTests(DoorTestCase):
         self.assertFalse(self.echo.asked[-1].forwarded)
 
 
+class HalfClosedTests(DoorTestCase):
+    """A client says that it will say nothing more, as nc -N does."""
+
+    def end(self, octets: bytes) -> Wire:
+        """The client says this, and no more."""
+        wire = knock(self.site)
+        if octets:
+            wire.arrive(octets)
+        wire.protocol.readConnectionLost()
+        return wire
+
+    def test_answered(self) -> None:
+        """It gets the answer that is due, and then the connection closes, without waiting for it."""
+        wire = self.end(request("/echo/wait"))
+        self.network.clock.advance(PATIENCE - 1)
+        self.assertFalse(wire.disconnecting)
+        (waiting,) = self.echo.asked
+        waiting.write(b"here")
+        waiting.finish()
+        self.assertIn(b"here", wire.read())
+        self.assertEqual((wire.disconnecting, wire.half_closed), (True, False))
+        self.network.clock.advance(PATIENCE)
+        self.assertFalse(wire.aborted)  # it may read slowly
+        wire.lose()
+        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+
+    def test_late(self) -> None:
+        """An answer that takes its time is for nobody: it may be gone."""
+        wire = self.end(request("/echo/wait"))
+        self.network.clock.advance(PATIENCE)
+        self.assertTrue(wire.aborted)
+
+    def test_half(self) -> None:
+        """Who has not said all is told so."""
+        for octets in (b"GET / HT", request("/echo", "POST", b"hello")[:-1]):
+            wire = self.end(octets)
+            self.assertEqual(parse(wire.read()).problem, (400, "bad-request"))
+            self.assertTrue(wire.disconnecting)
+        self.assertEqual(self.echo.asked, [])
+
+    def test_nothing(self) -> None:
+        """Who has asked nothing, or was answered, is hung up on."""
+        wire = self.end(b"")
+        self.assertEqual((wire.disconnecting, wire.read()), (True, b""))
+        wire = self.end(request("/echo"))
+        self.assertEqual(parse(wire.read()).status, 200)
+        self.assertTrue(wire.disconnecting)
+
+    def test_refused(self) -> None:
+        """Nor is anybody waited for who was told that this is no request."""
+        wire = knock(self.site)
+        wire.arrive(b"hello\r\n")
+        self.assertEqual((wire.disconnecting, wire.half_closed), (False, True))
+        wire.protocol.readConnectionLost()
+        self.assertTrue(wire.disconnecting)
+
+
 class ShutDownTests(DoorTestCase):
     """The server stops."""
 
@@ -430,13 +545,16 @@ class ShutDownTests(DoorTestCase):
         self.successResultOf(self.site.shut_down())
 
     def test_idle(self) -> None:
-        """Connections on which nothing is asked are closed; half a request is not waited for."""
+        """Connections on which nothing is asked are closed; half a request is not waited for, but told."""
         idle, half = knock(self.site), knock(self.site)
         half.arrive(b"GET / HTTP")
         stopped = self.site.shut_down()
         self.assertNoResult(stopped)
         for wire in (idle, half):
             self.assertTrue(wire.half_closed)
+        self.assertEqual(idle.read(), b"")
+        self.assertEqual(parse(half.read()).problem, (503, "shutting-down"))
+        for wire in (idle, half):
             wire.lose()
         self.successResultOf(stopped)
 

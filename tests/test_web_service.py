@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from chat.service import GRACE, WEB
 from chat.tap import Options, makeService
 from tests import test_service
-from tests.network import Wire
 from tests.test_service import LOCAL
 from tests.web import UPGRADE, parse, request
+from tests.wire import Wire
 
 SOCKET = request("/socket", **{name.replace("-", "_"): value for name, value in UPGRADE.items()})
 

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from chat.tls.certificate import Pair
 from tests.daemon import trusting
-from tests.network import START, Wire
+from tests.network import START
+from tests.wire import Wire
 
 
 def key_pem(key: Any, encryption: Any = None) -> bytes:

@@ -4,7 +4,7 @@
     python -m tests.unicode_tables > chat/lookalikes.txt
 
 Any other PyICU will do; the first line of the file says which version of Unicode it was.  The
-file holds no more than can be in a prepared name (see L{chat.accounts.prepare_name}) or in its
+file holds no more than can be in a prepared name (see L{chat.prepared.prepare_name}) or in its
 decomposition, so it is a tenth of Unicode's own.
 """
 

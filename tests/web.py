@@ -15,7 +15,8 @@ from wsproto.events import CloseConnection, Message, TextMessage
 from chat.limits.crowd import Crowd
 from chat.web.door import WebDoor
 from chat.web.site import ChatSite
-from tests.network import Client, Network, Wire
+from tests.network import Client, Network
+from tests.wire import Wire
 
 HERE = IPv4Address("TCP", "127.0.0.1", 40000)
 THERE = IPv4Address("TCP", "192.0.2.7", 40000)

@@ -24,6 +24,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chat.accounts import Accounts, Registration
 from chat.directory import Directory
+from chat.errors import FatalError
 from chat.feed import Feed
 from chat.ledger import Account, Arrival, Letter
 from chat.limits.throttle import Throttle
@@ -281,7 +282,7 @@ class Onlooker:
 
     @ivar shown: the messages, in order.
     @ivar notices: the delivery notices, in order.
-    @ivar gone: whether it was told that its account no longer exists.
+    @ivar gone: whether it was told that it is no session of its account any more.
     @ivar paused: whether it reads; see L{look}.
     """
 
@@ -348,7 +349,7 @@ class Onlooker:
         """Remember it."""
         self.notices.append(frame)
 
-    def account_gone(self) -> None:
+    def expel(self, error: FatalError) -> None:
         """Remember it."""
         self.gone = True
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import IO, Callable, Iterable, Iterator, Mapping
 
 from chat.admin import books
+from chat.admin.books import files, ledger, members
+from chat.admin.books.terms import Findings
 from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted, opening
 from chat.admin.snapshot import alone, snapshot, steadily
 from chat.ledger import AccountState, State
@@ -62,7 +64,7 @@ class Report:
 
     findings: IO[str] = field(default_factory=_spool)
     number: int = 0
-    totals: books.Totals | None = None
+    totals: ledger.Totals | None = None
     accounts: dict[AccountState, int] | None = None
 
     def add(self, lines: Iterable[str]) -> None:
@@ -97,7 +99,7 @@ def judge(connection: sqlite3.Connection) -> Report:
 
 def _audit(directory: Path, found: Mapping[str, Header], shared: bool, opener: Opener, deep: bool) -> Report:
     report = Report()
-    report.add(books.labels(found))
+    report.add(files.labels(found))
     try:
         with snapshot(directory, shared, opener) as connection:
             _examine(connection, report, deep)
@@ -114,7 +116,7 @@ def _damage(directory: Path, name: str, shared: bool, opener: Opener) -> Iterato
     """What is wrong with this file, in SQLite's words."""
     try:
         with alone(directory, name, shared, opener) as connection:
-            yield from books.pages(connection, "quick_check", {name: "main"})
+            yield from files.pages(connection, "quick_check", {name: "main"})
     except sqlite3.DatabaseError as error:
         yield f"{name}.db: damaged: {error}"
 
@@ -123,7 +125,7 @@ def _examine(connection: sqlite3.Connection, report: Report, deep: bool) -> None
     """Everything, as far as it can be read: what cannot is a finding, too."""
     broken = False
 
-    def prove(check: Callable[..., books.Findings], *arguments: object) -> None:
+    def prove(check: Callable[..., Findings], *arguments: object) -> None:
         nonlocal broken
         try:
             report.add(check(connection, *arguments))
@@ -135,22 +137,22 @@ def _examine(connection: sqlite3.Connection, report: Report, deep: bool) -> None
             broken = True
             report.add([f"not proven: {(check.__doc__ or '').splitlines()[0]} ({error})"])
 
-    def count(connection: sqlite3.Connection) -> books.Findings:
+    def count(connection: sqlite3.Connection) -> Findings:
         """The ledger and the accounts can be read from end to end."""
-        report.totals = books.totals(connection)
-        report.accounts = books.members(connection)
+        report.totals = ledger.totals(connection)
+        report.accounts = members.members(connection)
         return iter(())
 
-    books.prepare(connection)
+    files.prepare(connection)
     for check in (*books.BEFORE, count):
         prove(check)
     if report.totals is not None:
         for examine in books.CHECKS:
             prove(examine, report.totals)
     if deep:
-        prove(books.pages, "integrity_check")
+        prove(files.pages, "integrity_check")
     elif broken:
-        prove(books.pages, "quick_check")
+        prove(files.pages, "quick_check")
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -177,7 +179,7 @@ def run(arguments: Namespace) -> int:
     return CLEAN
 
 
-def _summary(totals: books.Totals, accounts: dict[AccountState, int]) -> list[str]:
+def _summary(totals: ledger.Totals, accounts: dict[AccountState, int]) -> list[str]:
     states = totals.states
     folded = {fate: number for fate, number in totals.folded.items() if number and fate != "skipped"}
     lines = [f"{counted(totals.number + sum(folded.values()), 'message')} accepted"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Callable
 
 from chat import __version__
-from chat.admin import books
+from chat.admin.books.files import pages
 from chat.admin.certificates import looked_over
 from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, opening
 from chat.admin.doors import Door, answers, door
@@ -219,7 +219,7 @@ def _log(name: str, size: int) -> Line:
 
 
 def _pages(connection: sqlite3.Connection, name: str) -> Lines:
-    for finding in books.pages(connection, "quick_check", {name: "main"}):
+    for finding in pages(connection, "quick_check", {name: "main"}):
         yield Line(Grade.ERROR, f"{finding}; restore the three files from a backup")
 
 

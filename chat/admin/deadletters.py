@@ -10,8 +10,8 @@ from pathlib import Path
 from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted, opening
 from chat.admin.snapshot import snapshot, steadily
 from chat.ledger import State
-from chat.messages import rfc3339
 from chat.store.opener import PLAIN, Opener
+from chat.times import rfc3339
 from chat.wire.text_words import visible
 
 NAME = "deadletters"

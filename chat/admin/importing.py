@@ -19,11 +19,11 @@ from chat.admin.restore import held
 from chat.admin.snapshot import headers
 from chat.errors import Code
 from chat.ledger import AUTOMATIC, IN_MAILBOX, RECEIPT, AccountState, State
-from chat.messages import milliseconds
 from chat.store.layout import ALIASES, VERSIONS, path
 from chat.store.opener import PLAIN, Opener
 from chat.store.stretches import INBOX, SENT, Stretches
 from chat.store.volumes import begin_anew
+from chat.times import milliseconds
 
 NAME = "import"
 SUMMARY = "put an exported mailbox back (the server must not run)"

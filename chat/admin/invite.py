@@ -14,8 +14,8 @@ from chat.admin.beside import beside, writing
 from chat.admin.command import CLEAN, Unusable, add_data, counted, opening
 from chat.codes import INVITATION_GROUPS, digest, new_code
 from chat.invitation import Invitation, command
-from chat.messages import rfc3339
 from chat.store import invitations
+from chat.times import rfc3339
 from chat.tls.certificate import own
 from chat.tls.fingerprint import fingerprint
 

@@ -7,9 +7,9 @@ from argparse import ArgumentParser, Namespace
 
 from chat.admin.beside import beside, writing
 from chat.admin.command import CLEAN, FINDINGS, add_data, counted, opening
-from chat.messages import rfc3339
 from chat.store import invitations
 from chat.store.invitations import Kept
+from chat.times import rfc3339
 
 NAME = "invites"
 SUMMARY = "list invitations, or revoke one"

@@ -18,12 +18,13 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta, Struct
 
-from chat.accounts import address
 from chat.admin.command import Unusable
 from chat.ledger import AUTOMATIC, RECEIPT, AccountState, State
-from chat.mailroom import NOTES
-from chat.messages import BODY_BYTES, RECIPIENT_BYTES, REF_BYTES, SUBJECT_BYTES, milliseconds, rfc3339
-from chat.store.messages import contents_digest
+from chat.letters import NOTES
+from chat.messages import BODY_BYTES, RECIPIENT_BYTES, REF_BYTES, SUBJECT_BYTES
+from chat.prepared import address
+from chat.store.digest import contents_digest
+from chat.times import milliseconds, rfc3339
 
 FORMAT = 1
 _CODES = {code.value for code in NOTES}

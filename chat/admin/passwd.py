@@ -8,15 +8,15 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 
-from chat.accounts import new_password
 from chat.admin.beside import beside, writing
 from chat.admin.command import CLEAN, Unusable, add_data, opening
 from chat.admin.invite import number
 from chat.admin.mailbox import account
 from chat.codes import RECOVERY_GROUPS, digest, new_code
 from chat.errors import Refusal
-from chat.messages import rfc3339
+from chat.prepared import new_password
 from chat.store import passwords, recoveries
+from chat.times import rfc3339
 
 NAME = "passwd"
 SUMMARY = "give an account a new password, or its owner a code to choose one"

@@ -263,6 +263,22 @@ def http_events(room: Room) -> None:
 
 
 @_check
+def http_events_and_receipts(room: Room) -> None:
+    """What was confirmed while a stream was open comes in no other one; its sender is told at once."""
+    alice, bob = room.user(), _program(room)
+    following = bob.begin("GET", "/events")
+    first = send(alice, bob.name, receipt=True)
+    name, message = following.event()
+    same("the event", (name, message["id"]), ("message", first))
+    bob.say("/received", {"ids": [first]}).nothing()
+    alice.notice(ids=[first])
+    second = send(alice, bob.name)
+    name, message = following.event()
+    same("the event", (name, message["id"]), ("message", second))
+    same("what another stream begins with", bob.begin("GET", "/events").event()[1]["id"], second)
+
+
+@_check
 def http_boxes(room: Room) -> None:
     """One message can be read, listed, found, removed, and taken back while it waits."""
     alice, bob = _pair(room)

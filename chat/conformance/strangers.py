@@ -16,9 +16,11 @@ from chat.conformance.check import (
     same,
     sign_up,
 )
+from chat.conformance.proofs import Proof
 from chat.conformance.talk import Connection, match
 
 CODES = "Recovery codes"
+CODE = Proof("recovery")
 #: No server that slows guessing down lets so many wrong passwords pass.
 GUESSES = 40
 #: A longer wait is not waited for.
@@ -41,20 +43,6 @@ def codes(connection: Connection, account: Account) -> list[str]:
     return given
 
 
-def show(connection: Connection, name: str, code: str, prompt: str = "password") -> None:
-    """Say a name, and a recovery code in place of the password."""
-    connection.login("username", name)
-    connection.answer(prompt)
-    connection.login("recovery", code)
-
-
-def not_taken(connection: Connection, name: str, code: str, prompt: str = "password") -> None:
-    """This code does not let anybody choose a password for this name."""
-    show(connection, name, code, prompt)
-    connection.refused("wrong-recovery")
-    connection.answer("username")
-
-
 @check(CODES)
 def recovering(room: Room) -> None:
     """A code lets somebody choose a new password, once; then the new one is right and the old one wrong."""
@@ -62,7 +50,7 @@ def recovering(room: Room) -> None:
     connection = room.stranger()
     given = codes(connection, account)
     new = account._replace(password=room.fresh().password)
-    show(connection, account.name.upper(), given[0].upper())
+    CODE.show(connection, account.name.upper(), given[0].upper())
     connection.answer("new-password")
     connection.login("password", new.password)
     connection.answer("password-changed")
@@ -72,7 +60,7 @@ def recovering(room: Room) -> None:
     connection.login("password", account.password)
     connection.refused("wrong-password")
     connection.answer("username")
-    not_taken(connection, account.name, given[0])
+    CODE.not_taken(connection, account.name, given[0])
     log_in(connection, new)
 
 
@@ -83,7 +71,7 @@ def recovering_badly(room: Room) -> None:
     connection = room.stranger()
     given = codes(connection, account)
     for password, answer in (("short", "bad-password"), (account.password, "")):
-        show(connection, account.name, given[0])
+        CODE.show(connection, account.name, given[0])
         connection.answer("new-password")
         connection.login("password", password)
         if answer:
@@ -99,9 +87,9 @@ def wrong_recovery_codes(room: Room) -> None:
     account, other, free = room.fresh(), room.account(), room.fresh()
     connection = room.stranger()
     given = codes(connection, account)
-    not_taken(connection, other.name, given[0])
-    not_taken(connection, account.name, given[0][:-1])
-    not_taken(connection, free.name, given[0], "new-password")
+    CODE.not_taken(connection, other.name, given[0])
+    CODE.not_taken(connection, account.name, given[0][:-1])
+    CODE.not_taken(connection, free.name, given[0], "new-password")
     sign_up(connection, free)
 
 
@@ -118,8 +106,8 @@ def new_recovery_codes(room: Room) -> None:
     new = connection.answer("recovery-codes")["codes"]
     same("which codes are given a second time", set(new) & set(given), set())
     stranger = room.stranger()
-    not_taken(stranger, account.name, given[0])
-    show(stranger, account.name, new[0])
+    CODE.not_taken(stranger, account.name, given[0])
+    CODE.show(stranger, account.name, new[0])
     stranger.answer("new-password")
 
 

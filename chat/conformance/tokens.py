@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from chat.conformance.check import Room, check, log_in, optional, same, send, sign_up
+from chat.conformance.proofs import Proof
 from chat.conformance.talk import Connection
 
 TOKENS = "Tokens"
+TOKEN = Proof("token")
 
 
 def token(connection: Connection) -> str:
@@ -17,20 +19,6 @@ def token(connection: Connection) -> str:
     return value
 
 
-def show(connection: Connection, name: str, value: str, prompt: str = "password") -> None:
-    """Say a name, and a token in place of the password."""
-    connection.login("username", name)
-    connection.answer(prompt)
-    connection.login("token", value)
-
-
-def not_taken(connection: Connection, name: str, value: str, prompt: str = "password") -> None:
-    """This token does not log in under this name."""
-    show(connection, name, value, prompt)
-    connection.refused("wrong-token")
-    connection.answer("username")
-
-
 @check(TOKENS)
 def resuming(room: Room) -> None:
     """A token logs in without the password, on any connection, as often as it is shown."""
@@ -39,7 +27,7 @@ def resuming(room: Room) -> None:
     send(sender, account.name, "waiting")
     for waiting in (1, 0):
         connection = room.stranger()
-        show(connection, account.name.upper(), value)
+        TOKEN.show(connection, account.name.upper(), value)
         welcome = connection.answer("welcome", username=account.name)
         same("how many messages wait", welcome["waiting"], waiting)
         if waiting:
@@ -70,11 +58,11 @@ def wrong_tokens(room: Room) -> None:
     account, other = room.account(), room.account()
     value = token(room.enter(account))
     connection = room.stranger()
-    not_taken(connection, other.name, value)
-    not_taken(connection, account.name, value[:-1])
-    not_taken(connection, account.name, "")
+    TOKEN.not_taken(connection, other.name, value)
+    TOKEN.not_taken(connection, account.name, value[:-1])
+    TOKEN.not_taken(connection, account.name, "")
     free = room.fresh()
-    not_taken(connection, free.name, value, "new-password")
+    TOKEN.not_taken(connection, free.name, value, "new-password")
     sign_up(connection, free)
     connection.login("token", value)
     connection.refused("bad-state")
@@ -84,24 +72,24 @@ def wrong_tokens(room: Room) -> None:
 
 @check(TOKENS)
 def logging_out(room: Room) -> None:
-    """logout revokes the tokens of the login, and with all every one; then one may log in again."""
+    """logout revokes the tokens of the login; with all, every one, and the other sessions end."""
     account = room.account()
     one, two = room.enter(account), room.enter(account)
     first, second = token(one), token(two)
     one.system("logout")
     one.answer("logged-out")
     one.answer("username")
-    not_taken(one, account.name, first)
-    show(one, account.name, second)
+    TOKEN.not_taken(one, account.name, first)
+    TOKEN.show(one, account.name, second)
     one.answer("welcome", username=account.name)
     third = token(one)
     two.system("logout", all=True)
     two.answer("logged-out")
     two.answer("username")
+    one.fatal("logged-out-elsewhere")
     for value in (second, third):
-        not_taken(two, account.name, value)
+        TOKEN.not_taken(two, account.name, value)
     log_in(two, account)
-    one.settle()
 
 
 @check(TOKENS)
@@ -112,9 +100,9 @@ def tokens_and_passwords(room: Room) -> None:
     value = token(other)
     alice.system("change-password", password=account.password, new=room.fresh().password)
     alice.answer("password-changed")
-    not_taken(room.stranger(), account.name, value)
+    TOKEN.not_taken(room.stranger(), account.name, value)
     other.system("token")
     other.refused("bad-state")
     again = room.stranger()
-    show(again, account.name, token(alice))
+    TOKEN.show(again, account.name, token(alice))
     again.answer("welcome", username=account.name)

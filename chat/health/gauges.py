@@ -49,12 +49,14 @@ class Gauges(NamedTuple):
 
     @ivar queued: how many operations wait for the database.
     @ivar hashing: how many passwords are being hashed, or wait for it.
+    @ivar unindexed: about how many messages a search does not find yet without more ado.
     @ivar sizes: how many operations the commits had.
     @ivar seconds: how long they took.
     """
 
     queued: int
     hashing: int
+    unindexed: int
     sizes: Histogram
     seconds: Histogram
 

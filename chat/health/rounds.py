@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable, Optional
+from typing import Awaitable, Callable, Optional, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -14,8 +14,32 @@ from chat.errors import Refusal
 PATIENCE = 3
 
 
+class Task(Protocol):
+    """What is done from time to time, or whenever there is something to be done."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def period(self) -> float:
+        """How often it should succeed, in seconds."""
+
+    @property
+    def succeeded(self) -> float | None:
+        """When it did the last time, in seconds since 1970; C{None}: never yet."""
+
+    @property
+    def late(self) -> bool:
+        """Whether it should have succeeded, and did not."""
+
+    @property
+    def failures(self) -> int:
+        """How often it failed."""
+
+
 class Rounds:
-    """Something that is done again and again.
+    """Something that is done again and again: a L{Task}.
 
     @ivar name: what it is called.
     @ivar period: how many seconds are between the end of a round and the beginning of the next.

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from chat.directory import Directory
 from chat.health.gauges import Census, Disk, Gauges
-from chat.health.rounds import Rounds
+from chat.health.rounds import Task
 from chat.limits.crowd import Crowd
 from chat.mailroom import Mailroom
 
@@ -88,14 +88,14 @@ class Vitals:
         crowd: Crowd,
         doors: Callable[[], Sequence[Doorway]],
         disk: Callable[[], Disk],
-        rounds: Callable[[], Sequence[Rounds]],
+        tasks: Callable[[], Sequence[Task]],
         expires: Callable[[], datetime | None],
     ) -> None:
         """Know of these.
 
         @param doors: tells the doors.
         @param disk: tells the room on the disk.
-        @param rounds: tells what is done from time to time.
+        @param tasks: tells what is done from time to time.
         @param expires: until when the certificate is good; C{None}: there is none.
         """
         self._clock = clock
@@ -105,7 +105,7 @@ class Vitals:
         self.crowd = crowd
         self.doors = doors
         self.disk = disk
-        self.rounds = rounds
+        self.tasks = tasks
         self.expires = expires
         self.since = clock.seconds()
         self._asking = False
@@ -145,11 +145,11 @@ class Vitals:
                 f"{census.unaccounted} of {census.accepted} messages are unaccounted for: run chatctl audit."
             )
             found.append(Problem("messages", why))
-        for rounds in self.rounds():
-            if rounds.late:
-                every = f"it should be done every {rounds.period:g} seconds"
-                since = "never" if rounds.succeeded is None else f"not since {_moment(rounds.succeeded)}"
-                found.append(Problem(rounds.name, f"{rounds.name}: {since} done; {every}: look at the log."))
+        for task in self.tasks():
+            if task.late:
+                every = f"it should be done every {task.period:g} seconds"
+                since = "never" if task.succeeded is None else f"not since {_moment(task.succeeded)}"
+                found.append(Problem(task.name, f"{task.name}: {since} done; {every}: look at the log."))
         expires = self.expires()
         if expires is not None and expires.timestamp() <= self._clock.seconds():
             why = f"The TLS certificate expired on {_moment(expires.timestamp())}: renew it."

@@ -115,6 +115,31 @@ class _Count:
         return 0.0 if beyond < 0 else self.last + min(self._rule.longest, 2.0**beyond)
 
 
+class _Attempt:
+    """One guess that is being checked, however often it was made meanwhile.
+
+    @ivar known: whether the account is known at that place.
+    @ivar wait: how many seconds others would have had to wait.
+    @ivar together: how often it was made.
+    @ivar wrong: whether it was found to be wrong, whatever else one of those who made it met.
+    """
+
+    __slots__ = ("_counts", "known", "together", "wait", "wrong")
+
+    def __init__(self, counts: list[_Count], known: bool, wait: int) -> None:
+        self._counts = counts
+        self.known = known
+        self.wait = wait
+        self.together = 0
+        self.wrong = False
+
+    def undo(self) -> None:
+        """It was no failure; to say it again is harmless."""
+        for each in self._counts:
+            each.undo()
+        self._counts = []
+
+
 class Throttle:
     """What was tried lately, and how long each next attempt has to wait."""
 
@@ -129,38 +154,52 @@ class Throttle:
         self._homes: Counter[str] = Counter()  # of how many accounts each place is known
         # When each place may make so many accounts at once again.
         self._sign_ups: dict[str, float] = {}
+        # What is being checked.
+        self._attempts: dict[tuple[str, str | None, str], _Attempt] = {}
 
     @contextmanager
-    def attempt(self, name: str, network: str | None, *, alike: bool = False) -> Iterator[bool]:
+    def attempt(self, name: str, network: str | None, guess: str, *, alike: bool = False) -> Iterator[bool]:
         """Around the check of what can be guessed: before it, for it may cost much.
 
-        The attempt counts as failed from its beginning, so that many at once are no way round.
+        The attempt counts as failed from its beginning, so that many at once are no way round; but the
+        same guess, made again while it is being checked, is the same attempt: a program that knows its
+        password may log in many times at once.
         What it gives tells whether the check is in earnest; if not, it is done for the sake of the work,
         and ends in a refusal whatever was shown.
 
         @param name: the prepared name, whether there is such an account or not.
         @param network: see L{chat.origin.Origin.network}; or L{INSIDE}.
+        @param guess: what is shown; it is forgotten with the attempt.
         @param alike: whether the answer must not tell if the account is known there.
         @raise Refusal: C{slow-down}, with the seconds to wait.
         """
         if self._clock is None:
             yield True
             return
-        known = self._is_known(name, network)
-        counts, wait = self._count(name, network, known=known, alike=alike)
+        key = (name, network, guess)
+        attempt = self._attempts.get(key)
+        if attempt is None:
+            known = self._is_known(name, network)
+            counts, wait = self._count(name, network, known=known, alike=alike)
+            attempt = self._attempts[key] = _Attempt(counts, known, wait)
+        attempt.together += 1
         try:
-            yield known or wait == 0
-        except BaseException as error:
-            if not (isinstance(error, Refusal) and error.code in WRONG):
-                for each in counts:
-                    each.undo()
-            elif wait and alike:
-                raise _slow_down(wait) from error
+            yield attempt.known or attempt.wait == 0
+        except Refusal as refusal:
+            attempt.wrong = attempt.wrong or refusal.code in WRONG
+            if attempt.wrong and attempt.wait and alike:
+                raise _slow_down(attempt.wait) from refusal
             raise
-        for each in counts:
-            each.undo()
-        self._counts.pop((name, network or _HERE), None)
-        self.entered(name, network)
+        else:
+            attempt.undo()
+            self._counts.pop((name, network or _HERE), None)
+            self.entered(name, network)
+        finally:
+            attempt.together -= 1
+            if not attempt.together:
+                del self._attempts[key]
+                if not attempt.wrong:
+                    attempt.undo()
 
     def failed(self, name: str, network: str | None, *, alike: bool = False) -> None:
         """Something that nobody can guess was wrong: a token, a recovery code, an invitation (of no name).

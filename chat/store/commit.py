@@ -203,8 +203,10 @@ class GroupCommit:
         return results
 
     def _committed(self, results: list[object], group: list[Operation]) -> None:
-        self.seconds.note(perf_counter() - self._begun)
-        self.sizes.note(len(group))
+        writing = sum(procedure.file is not None for procedure, _, _, _ in group)
+        if writing:  # else nothing went to disk
+            self.seconds.note(perf_counter() - self._begun)
+            self.sizes.note(writing)
         for (_, _, done, _), result in zip(group, results):
             try:
                 done(result)

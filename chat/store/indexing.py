@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chat.errors import Code, Refusal
+from chat.health.rounds import PATIENCE
 from chat.store.volumes import Left
 
 #: How long after a message was accepted the first batch enters, in seconds.
@@ -34,7 +35,13 @@ STALE = 10 * 60 * 1000
 
 
 class Indexing:
-    """The pace at which the index follows the ledger."""
+    """The pace at which the index follows the ledger: a L{chat.health.rounds.Task}.
+
+    @ivar failures: how many steps failed.
+    """
+
+    name = "index"
+    period = 60.0  # of its steps, each takes much less
 
     _log = Logger()
 
@@ -58,14 +65,27 @@ class Indexing:
         self._next: Optional[IDelayedCall] = None
         self._idle = True
         self._woken = False  # since the next step was planned
-        self._behind = 0  # about how many messages are not indexed
+        self._behind = 0  # about how many new messages are not indexed
+        self._older = 0  # the same of those that were there before
+        self._good = reactor.seconds()  # when a step succeeded
+        self.failures = 0
         self._stopped = False
         self._reached: Optional[tuple[int, int]] = None  # the first and the last one indexed
 
     @property
     def lag(self) -> int:
         """About how many messages are not indexed yet, as far as is known."""
-        return self._behind
+        return self._behind + self._older
+
+    @property
+    def succeeded(self) -> float:
+        """When it was last as it should be: now, if there is nothing to be done."""
+        return self._reactor.seconds() if self._idle else self._good
+
+    @property
+    def late(self) -> bool:
+        """Whether something should have been done, and nothing was."""
+        return not self._stopped and self._reactor.seconds() - self.succeeded > PATIENCE * self.period
 
     def wake(self, messages: int = 0) -> None:
         """There is something to be done, or there may be.
@@ -76,6 +96,7 @@ class Indexing:
         self._woken = True
         if self._idle:
             self._idle = self._woken = False
+            self._good = self._reactor.seconds()
             self._later(SOON)
 
     def stop(self) -> None:
@@ -85,12 +106,16 @@ class Indexing:
             self._next.cancel()
             self._next = None
 
-    async def catch_up(self) -> bool:
-        """Let what there is enter before somebody searches; whether all of it has."""
+    @staticmethod
+    async def catch_up(extend: Callable[[], Awaitable[Left]]) -> bool:
+        """Let what there is enter before somebody searches; whether all of it has.
+
+        @param extend: lets some new messages enter.
+        """
         wanted = reached = 0
         for _ in range(BATCHES):
             try:
-                left = await self._extend(False)
+                left = await extend()
             except Refusal as refusal:
                 if refusal.code is not Code.STORAGE_FULL:
                     raise
@@ -114,6 +139,7 @@ class Indexing:
         self._next = None
         busy, self._woken = self._woken, False
         if busy and self._behind < PATIENT:
+            self._good = self._reactor.seconds()
             self._later(SOON)  # there may be a quieter moment
             return
         Deferred.fromCoroutine(self._step()).addCallbacks(self._rest, self._failed)
@@ -125,7 +151,7 @@ class Indexing:
         """
         began = self._reactor.seconds()
         left = await self._extend(True)
-        self._behind = left.newest - left.last
+        self._behind, self._older = left.newest - left.last, left.first - 1
         if left.last < left.newest or left.first > 1:
             before, self._reached = self._reached, (left.first, left.last)
             if self._reached == before:  # there is no room for more
@@ -134,13 +160,15 @@ class Indexing:
             since = await self._renew(self._now() - STALE)
             if since is None:
                 return None
-            if since >= self._now() - STALE:
-                return max(PAUSE, (since + STALE - self._now()) / 1000)
-        lagging = self._behind > LAGGING
-        return max(PAUSE, (self._reactor.seconds() - began) * (1 if lagging else REST))
+            now = self._now()
+            if now - STALE <= since <= now:
+                return max(PAUSE, (since + STALE - now) / 1000)
+        took = (self._reactor.seconds() - began) * (1 if self._behind > LAGGING else REST)
+        return min(max(PAUSE, took), LATER)  # whatever the clock was set to meanwhile
 
     def _rest(self, pause: Optional[float]) -> None:
         """Go on after a pause, sooner if there is something new."""
+        self._good = self._reactor.seconds()
         self._idle = pause is None or pause > SOON
         if pause is not None:
             self._later(pause)
@@ -149,6 +177,7 @@ class Indexing:
 
     def _failed(self, failure: Failure) -> None:
         """Whatever it was, the messages are safe; it is tried again."""
+        self.failures += 1
         if not self._stopped:
             if failure.check(Refusal) is None:
                 self._log.failure("Messages could not be indexed; that is tried again later", failure)

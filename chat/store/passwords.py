@@ -19,6 +19,7 @@ from chat.ports import ANYBODY, Asker, Grant
 from chat.store import recoveries, tokens
 from chat.store.commit import Cursor, GroupCommit, Procedure
 from chat.store.reception import InThread, Reception
+from chat.store.together import Together
 
 #: The cost of a hash, unless the operator chose another.
 USUAL_COST = 12
@@ -54,6 +55,7 @@ class Passwords:
         begun = perf_counter()
         self._nobody = bcrypt.hashpw(_NOBODY, bcrypt.gensalt(rounds)).decode()
         self._reception = Reception(in_thread, clock, perf_counter() - begun)
+        self._together = Together()
 
     @property
     def busy(self) -> int:
@@ -74,12 +76,17 @@ class Passwords:
     async def verify(self, account: int | None, password: bytes, asker: Asker = ANYBODY) -> bool:
         """Whether this is the account's password, see L{chat.ports.PasswordStore.verify}."""
         stored = await self._commit.call(_FETCH, account)
-        right: bool = await self._reception.hash(
-            asker, _matches, password, stored or self._nobody, self._rounds
-        )
-        if right and stored is not None and _cost(stored) < self._rounds and self._reception.idle:
-            await self._renew(account, stored, password, asker)
+        hashed = stored or self._nobody
+        # A program that logs in many times at once costs no more than one that does it once.
+        key = (asker.place, asker.name, hashed, password)
+        right: bool = await self._together(key, lambda: self._compare(account, hashed, password, asker))
         return right and stored is not None
+
+    async def _compare(self, account: int | None, hashed: str, password: bytes, asker: Asker) -> bool:
+        right: bool = await self._reception.hash(asker, _matches, password, hashed, self._rounds)
+        if right and hashed != self._nobody and _cost(hashed) < self._rounds and self._reception.idle:
+            await self._renew(account, hashed, password, asker)
+        return right
 
     async def remove(self, account: int) -> None:
         """Forget the account, see L{chat.ports.PasswordStore.remove}."""

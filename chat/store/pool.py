@@ -8,10 +8,10 @@ from typing import Any, Callable
 from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred, execute
 
+from chat.store.digest import contents_digest
 from chat.store.layout import ALIASES, path
-from chat.store.messages import contents_digest
 from chat.store.opener import PLAIN, Opener
-from chat.store.searching import prepare
+from chat.store.spoken import prepare
 
 #: Group commit makes FULL affordable; NORMAL would forget accepted messages in a power cut.
 _PRAGMAS = (

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from chat.health.rounds import Rounds
-from chat.store.messages import Expiry
+from chat.store.returns import Expiry
 
 #: When the first round comes, and the next one after the end of each, in seconds.
 FIRST = 60.0

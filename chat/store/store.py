@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Awaitable, Callable, Sequence, TypeVar
 
 from twisted.enterprise.adbapi import ConnectionPool
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from chat.errors import Code, Refusal, account_gone, looks_taken, name_reserved, storage_full
@@ -25,16 +26,21 @@ from chat.ledger import (
 from chat.ports import Outcome
 from chat.query import Query
 from chat.store import blocks, invitations, skeletons
+from chat.store.books import Books
 from chat.store.commit import Cursor, GroupCommit, Procedure
 from chat.store.fates import Count, Counted
 from chat.store.folding import fold
 from chat.store.indexing import Indexing
-from chat.store.messages import Aged, Expiry, Messages, Page, Post, Receipt
+from chat.store.intake import Intake, Post
+from chat.store.mailboxes import Mailboxes, Page
 from chat.store.passwords import Passwords
 from chat.store.reception import InThread
+from chat.store.returns import Aged, Expiry, Returns
+from chat.store.searches import Searches
 from chat.store.searching import Portion, Wanted, search
+from chat.store.settlement import Receipt, Settlement
 from chat.store.users import Users
-from chat.store.volumes import Left
+from chat.store.volumes import Left, left
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -84,54 +90,59 @@ class Store:
         self._room = room
         self._reactor = reactor
         self._users = Users()
-        self._messages = Messages(self._users, now, live, reserved, room, limit)
-        self._commit = GroupCommit(pool, reactor, self._begin, self._messages.end, self._forget)
+        self._books = books = Books(self._users, now)
+        self._intake = intake = Intake(self._users, books, now, live, reserved, room, limit)
+        self._settlement = settlement = Settlement(books, now)
+        mailboxes = Mailboxes(self._users, books)
+        returns = Returns(self._users, books, settlement, now)
+        self._commit = GroupCommit(pool, reactor, self._begin, books.end, self._forget)
         self.passwords = Passwords(self._commit, in_thread, rounds, now, tokens, clock or reactor.seconds)
-        messages, users = self._messages, self._users
+        users = self._users
         # Receipts before acceptances: a receipt is for what was committed before, and a
         # repeated ref is told the state that the receipts arriving with it make.
         self._confirm: Procedure[Receipt, list[Confirmation]] = Procedure(
-            messages.confirm,
+            settlement.confirm,
             "messages",
             0,
             insists=True,
             weigh=lambda receipt: len(receipt.ids) * RECEIPT_WEIGHT,
         )
         self._accept: Procedure[Post, list[Outcome]] = Procedure(
-            messages.accept, "messages", 1, weigh=lambda post: sum([len(draft.body) for draft in post.drafts])
+            intake.accept, "messages", 1, weigh=lambda post: sum([len(draft.body) for draft in post.drafts])
         )
-        self._mailbox = _single(messages.mailbox, None)
-        self._position = _single(messages.position, None)
-        self._waiting = _single(messages.waiting, "messages")
-        self._waiting_unnoted = _single(messages.waiting_unnoted, None)
-        self._offer = _single(messages.offer, "messages", insists=True)
-        self._listing = _single(messages.listing, None)
-        self._read = _single(messages.read, None)
-        self._remove = _single(messages.remove, "messages")
-        self._turn_round = _single(messages.turn_round, "messages")
-        self._expire = _single(messages.expire, "messages")
+        self._mailbox = _single(books.mailbox, None)
+        self._position = _single(mailboxes.position, None)
+        self._waiting = _single(mailboxes.waiting, "messages")
+        self._waiting_unnoted = _single(mailboxes.waiting_unnoted, None)
+        self._offer = _single(mailboxes.offer, "messages", insists=True)
+        self._listing = _single(mailboxes.listing, None)
+        self._read = _single(mailboxes.read, None)
+        self._remove = _single(settlement.remove, "messages")
+        self._turn_round = _single(returns.turn_round, "messages")
+        self._expire = _single(returns.expire, "messages")
         self._census: Procedure[None, Census | None] = _single(
-            lambda cursor, _: messages.fates.census(cursor), None
+            lambda cursor, _: books.fates.census(cursor), None
         )
         self._hold: Procedure[Count, None] = _single(
-            lambda cursor, count: messages.fates.hold(count, now()), None
+            lambda cursor, count: books.fates.hold(count, now()), None
         )
         self._adopt: Procedure[Counted, None] = _single(
-            lambda cursor, counted: messages.fates.adopt(counted), None
+            lambda cursor, counted: books.fates.adopt(counted), None
         )
         self._fold: Procedure[int, bool] = _single(
-            lambda cursor, before: fold(cursor, before, messages.stretches), "messages"
+            lambda cursor, before: fold(cursor, before, books.stretches), "messages"
         )
-        volumes = messages.volumes
+        volumes = books.volumes
         self._search: Procedure[Wanted, Portion] = _single(
             lambda cursor, wanted: search(cursor, users, wanted), None
         )
         self._extend: Procedure[bool, Left] = _single(
-            lambda cursor, older: volumes.extend(cursor, older) if self._room(0) else volumes.left(cursor),
+            lambda cursor, older: volumes.extend(cursor, older) if self._room(0) else left(cursor),
             "messages",
         )
         self._renew = _single(volumes.renew, "messages")
-        self._searchers = DeferredSemaphore(1)
+        asked: Procedure[None, None] = _single(lambda cursor, _: None, None)
+        self._searches = Searches(lambda: self._commit.waiting > 0, lambda: self._commit.call(asked, None))
         self.indexing = Indexing(
             reactor,
             self.extend,
@@ -169,11 +180,11 @@ class Store:
 
     def _begin(self, cursor: Cursor) -> None:
         self._users.begin(cursor)
-        self._messages.begin(cursor)
+        self._books.begin(cursor)
 
     def _forget(self) -> None:
         self._users.forget()
-        self._messages.forget()
+        self._books.forget()
 
     # --- the ledger ---
 
@@ -238,19 +249,27 @@ class Store:
     ) -> Discovery:
         """See L{chat.ports.MessageStore.search}.
 
-        One looks at a time, for a short while each: however many search, others hardly notice.
+        In short looks with pauses between them, see L{chat.store.searches}.
         """
-        indexed = await self.indexing.catch_up()
-        hits: list[Hit] = []
-        while True:
-            wanted = Wanted(account, query, boxes, before, limit + 1 - len(hits))
-            portion: Portion = await self._searchers.run(self._commit.call, self._search, wanted)
-            hits += portion.hits
-            if portion.before is None:
-                break
-            before = portion.before
+        look = self._searches.look
+        with self._searches.one(account.id):
+            indexed = await self.indexing.catch_up(lambda: look(account.id, lambda: self.extend(False)))
+            hits: list[Hit] = []
+            while True:
+                most = limit + 1 - len(hits)
+                portion = await look(account.id, partial(self._look, account, query, boxes, before, most))
+                hits += portion.hits
+                if portion.before is None:
+                    break
+                before = portion.before
         more = len(hits) > limit
         return Discovery(hits[:limit], more, not indexed or (portion.incomplete and not more))
+
+    def _look(
+        self, account: Account, query: Query, boxes: Sequence[bool], before: int, most: int
+    ) -> Awaitable[Portion]:
+        wanted = Wanted(account, query, boxes, before, most, self._searches.seconds)
+        return self._commit.call(self._search, wanted)
 
     def read(self, account: int, ids: Sequence[int]) -> Awaitable[list[Letter]]:
         """See L{chat.ports.MessageStore.read}."""
@@ -293,7 +312,8 @@ class Store:
     @property
     def gauges(self) -> Gauges:
         """How much is being done, and waits to be done."""
-        return Gauges(self._commit.waiting, self.passwords.busy, self._commit.sizes, self._commit.seconds)
+        commit = self._commit
+        return Gauges(commit.waiting, self.passwords.busy, self.indexing.lag, commit.sizes, commit.seconds)
 
     def census(self) -> Awaitable[Census | None]:
         """Where every message is; C{None}: nobody has counted yet, see L{recount}."""

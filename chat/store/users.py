@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import json
+from typing import Callable, Iterable, NamedTuple
 
 from chat.ledger import Account, AccountState
 from chat.store import invitations, skeletons
@@ -10,6 +11,8 @@ from chat.store.commit import Cursor
 
 #: How many names and ids are remembered; more are looked up again.
 REMEMBERED = 20_000
+#: As long as no more names have to be looked up for what is written together, each is looked up alone.
+FEW = 16
 
 
 _ENTRY = (
@@ -38,6 +41,7 @@ class Users:
         self._by_name: dict[str, Entry | None] = {}
         self._by_id: dict[int, Entry] = {}
         self._version = -1
+        self._strangers = 0  # how many names had to be looked up since the last call of meet
 
     def begin(self, cursor: Cursor) -> None:
         """A transaction begins: was the file changed by another program?"""
@@ -70,7 +74,27 @@ class Users:
         if len(self._by_name) >= REMEMBERED:
             self._by_name.clear()
         self._by_name[name] = entry
+        self._strangers += 1
         return entry
+
+    def meet(self, cursor: Cursor, names: Callable[[], Iterable[str | None]]) -> None:
+        """These names are asked for next: where many had to be looked up last time, do it for all at once.
+
+        @param names: tells them; C{None} is none.
+        """
+        if self._strangers > FEW:
+            unknown = {name for name in names() if name is not None and name not in self._by_name}
+            found = cursor.execute(
+                f"{_ENTRY} WHERE name IN (SELECT value FROM json_each(?)) AND state <> 2",
+                (json.dumps(list(unknown)),),
+            )
+            entries = {row[1]: Entry(*row) for row in found}
+            if len(self._by_name) + len(entries) > REMEMBERED:
+                self._by_name.clear()
+            self._by_name |= entries
+            self._strangers = len(unknown)
+        else:
+            self._strangers = 0
 
     def numbered(self, cursor: Cursor, id: int) -> Entry | None:
         """The account of this id, whatever its state."""

@@ -4,12 +4,16 @@ It is cut into volumes of L{VOLUME} ids, each a table of FTS5 (C{words_N}): so n
 is done to it or asked of it takes longer than one volume takes, however many messages
 there are.  A volume knows of each word which messages have it, but neither where nor how
 often: that takes a quarter of the room.  Besides the words of subject and body, a message
-has L{Marks}: whose inbox it is in, whose it was, and with whom.
+has L{Marks}: whose inbox it is in, whose it was, and with whom; and the words of its subject
+have another mark each (L{as_subject}).
 
 The messages with ids from C{indexed.first} to C{indexed.last} that are in a mailbox are in
 the index, no others.  New ones enter it behind C{last}, a batch at a time, since to find
 their words takes as long as to accept them; those that were there before there was an
 index enter it before C{first}.  What leaves the mailboxes leaves the index at once.
+
+An index that was made by other rules of what is the same word (L{chat.spelling.RULES}) counts
+for nothing: all messages enter anew, and each outdated volume goes when its turn comes.
 """
 
 from __future__ import annotations
@@ -19,42 +23,33 @@ import re
 from itertools import groupby
 from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
-from chat.query import WORD_EACH
+from chat.spelling import RULES, apart
 from chat.store import stretches
 from chat.store.commit import Cursor
+from chat.store.spoken import MARK, TOKENIZER, spread, vocabularies
 from chat.store.users import Users
 
 #: How many ids a volume has.
 VOLUME = 128 * stretches.STRETCH
-#: How words are told apart and folded. Never changed: it is how those of a message are found again
-#: when they are to be removed.
-TOKENIZER = "unicode61 remove_diacritics 2"
-#: Marks begin with it; in what people write, it is a space.
-MARK = "\ue000"
-
 #: How many messages enter the index at once, and about how many characters of them.
 BATCH_MESSAGES = 500
 BATCH_CHARACTERS = 256 * 1024
+#: A page of a volume, in bytes: with larger ones more is read in vain, which is most of what is read;
+#: with smaller ones a volume takes more room.
+PAGE = 2000
 #: How many pages of a volume are written anew at once, to bring together what was written apart.
-MERGED_PAGES = 40
+MERGED_PAGES = 80
 #: So many pieces of about the same size become one.
 PIECES = 8
 
 _PARTS = re.compile(r"[^\W_]+")
-#: How many parts of a name can be searched for; few names have more than one.
-_MOST_PARTS = 16
 
 _COLUMNS = "id, sender, recipient, code, addressee, subject, body, state, time"
 
 
 def parts(name: str) -> list[str]:
     """What a name is made of; each can be searched for."""
-    return _PARTS.findall(name)[:_MOST_PARTS]
-
-
-def spread(text: str) -> str:
-    """The text with all its words apart, as L{TOKENIZER} needs it; and nothing in it looks like a mark."""
-    return text if text.isascii() else WORD_EACH.sub(r" \g<0> ", text.replace(MARK, " "))
+    return _PARTS.findall(apart(name))
 
 
 def creation(volume: int) -> str:
@@ -63,6 +58,11 @@ def creation(volume: int) -> str:
         f"CREATE VIRTUAL TABLE words_{volume} USING fts5"
         f"(text, content='', columnsize=0, detail=none, tokenize='{TOKENIZER}')"
     )
+
+
+def as_subject(word: str) -> str:
+    """What those have that have this word in their subject."""
+    return f"{MARK}w{word}"
 
 
 class Marks:
@@ -114,30 +114,30 @@ class Volumes:
 
     # --- in and out ---
 
-    @staticmethod
-    def left(cursor: Cursor) -> Left:
-        """What there is still to be indexed."""
-        return Left(*cursor.execute("SELECT first, last, id FROM indexed, counters").fetchone())
-
     def extend(self, cursor: Cursor, older: bool) -> Left:
         """Let some messages enter the index: new ones or, if it has those and they are wanted, older ones."""
-        first, last, newest = self.left(cursor)
+        if not _counts(cursor):
+            begin_anew(cursor)
+            self._made.clear()
+        first, last, newest = left(cursor)
         if last < newest:
             volume = (last + 1) // VOLUME
+            self._make_way(cursor, volume)
             end = (volume + 1) * VOLUME - 1
             rows, whole = _batch(cursor, last + 1, min(newest, end), "ASC")
             last = min(newest, end) if whole else rows[-1][0]
             self._enter(cursor, volume, rows)
-            cursor.execute("UPDATE indexed SET last = ?", (last,))
+            cursor.execute("UPDATE indexed SET last = ?, rules = ?", (last, RULES))
             if last == end:
                 self._complete(cursor, volume)
         elif older and first > 1:
             volume = (first - 1) // VOLUME
+            self._make_way(cursor, volume)
             end = max(1, volume * VOLUME)
             rows, whole = _batch(cursor, end, first - 1, "DESC")
             first = end if whole else rows[-1][0]
             self._enter(cursor, volume, rows[::-1])
-            cursor.execute("UPDATE indexed SET first = ?", (first,))
+            cursor.execute("UPDATE indexed SET first = ?, rules = ?", (first, RULES))
             if first == end:
                 self._complete(cursor, volume)
         return Left(first, last, newest)
@@ -158,12 +158,14 @@ class Volumes:
         @return: since when the next one is stale; C{None}: there is none.
         """
         row = cursor.execute(
-            "SELECT stale, number FROM volumes WHERE stale NOT NULL ORDER BY stale LIMIT 1"
+            "SELECT stale, number FROM volumes WHERE stale NOT NULL AND NOT outdated ORDER BY stale LIMIT 1"
         ).fetchone()
         if row is None:
             return None
         since, volume = row
-        if since < before and not merge(cursor, volume, -MERGED_PAGES):
+        # What became stale later than now did so before the clock was set back.
+        due = since < before or since > self._now()
+        if due and not merge(cursor, volume, -MERGED_PAGES):
             cursor.execute("UPDATE volumes SET stale = NULL WHERE number = ?", (volume,))
         return int(since)
 
@@ -201,14 +203,17 @@ class Volumes:
         """Of those rows that are in a mailbox the id and all the words, by volume."""
         marks: dict[tuple[Any, ...], str] = {}  # many are between the same people
         boxed = [row for row in rows if row[7] < 2]
+        subjects = vocabularies(cursor, {row[0]: row[5] for row in boxed if row[5] is not None})
         for volume, each in groupby(boxed, lambda row: int(row[0]) // VOLUME):
             texts = []
             for id, sender, recipient, code, addressee, subject, body, *_ in each:
                 between = (sender, recipient, code, addressee)
                 if between not in marks:
                     marks[between] = self._marks(cursor, *between)
-                text = body if subject is None else f"{subject} {body}"
-                texts.append((id, f"{marks[between]} {spread(text)}"))
+                text = f"{marks[between]} {spread(body)}"
+                if subject is not None:
+                    text = f"{text} {spread(subject)} {' '.join(map(as_subject, subjects[id]))}"
+                texts.append((id, text))
             yield volume, texts
 
     def _marks(
@@ -224,28 +229,59 @@ class Volumes:
         marks += [author.correspondent(True, part) for part in parts(to)]
         return " ".join(marks)
 
+    def _make_way(self, cursor: Cursor, volume: int) -> None:
+        """If this volume is outdated, it goes."""
+        if volume not in self._made:
+            cursor.execute("DELETE FROM volumes WHERE number = ? AND outdated", (volume,))
+            if cursor.rowcount:
+                cursor.execute(f"DROP TABLE words_{volume}")
+
     def _make(self, cursor: Cursor, volume: int) -> None:
         """Make sure that there is this volume."""
         if volume in self._made:
             return
-        cursor.execute("INSERT OR IGNORE INTO volumes (number) VALUES (?)", (volume,))
+        cursor.execute("INSERT OR IGNORE INTO volumes (number, outdated) VALUES (?, 0)", (volume,))
         if cursor.rowcount:
             words = f"words_{volume}"
             cursor.execute(creation(volume))
             # Otherwise it does so while messages enter, and for as long as it takes.
-            for setting, value in (("automerge", 0), ("crisismerge", 1000), ("usermerge", PIECES)):
+            for setting, value in (
+                ("automerge", 0),
+                ("crisismerge", 1000),
+                ("usermerge", PIECES),
+                ("pgsz", PAGE),
+            ):
                 cursor.execute(f"INSERT INTO {words} ({words}, rank) VALUES (?, ?)", (setting, value))
         self._made.add(volume)
 
 
+def left(cursor: Cursor) -> Left:
+    """What there is still to be indexed."""
+    first, last, newest = cursor.execute("SELECT first, last, id FROM indexed, counters").fetchone()
+    return Left(first, last, newest) if _counts(cursor) else Left(newest + 1, newest, newest)
+
+
+def current(cursor: Cursor, highest: int) -> list[int]:
+    """The volumes up to this one that count, the newest first."""
+    if not _counts(cursor):
+        return []
+    found = cursor.execute(
+        "SELECT number FROM volumes WHERE number <= ? AND NOT outdated ORDER BY number DESC", (highest,)
+    )
+    return [number for (number,) in found]
+
+
+def _counts(cursor: Cursor) -> bool:
+    """Whether what is indexed was indexed by the rules of today, or nothing is."""
+    found = cursor.execute("SELECT 1 FROM indexed WHERE rules = ? OR last < first", (RULES,))
+    return found.fetchone() is not None
+
+
 def begin_anew(cursor: Cursor) -> None:
     """Nothing is indexed: the server lets everything enter anew, the newest messages first."""
-    for (volume,) in cursor.execute("SELECT number FROM volumes").fetchall():
-        cursor.execute(f"DROP TABLE words_{volume}")
-    cursor.execute("DELETE FROM volumes")
-    cursor.execute("DELETE FROM moments")
+    cursor.execute("UPDATE volumes SET outdated = 1")
     ((newest,),) = cursor.execute("SELECT id FROM counters").fetchall()
-    cursor.execute("UPDATE indexed SET first = ?, last = ?", (newest + 1, newest))
+    cursor.execute("UPDATE indexed SET first = ?, last = ?, rules = ?", (newest + 1, newest, RULES))
 
 
 def merge(cursor: Cursor, volume: int, pages: int) -> bool:
@@ -276,8 +312,9 @@ def _batch(cursor: Cursor, low: int, high: int, order: str) -> tuple[list[tuple[
 
 def _indexed(cursor: Cursor, ids: Sequence[int]) -> list[tuple[Any, ...]]:
     """Those of these messages that are in the range of the index, in their order."""
+    first, last, _ = left(cursor)
     return cursor.execute(
         f"SELECT {_COLUMNS} FROM ledger WHERE id IN (SELECT value FROM json_each(?))"
-        " AND id BETWEEN (SELECT first FROM indexed) AND (SELECT last FROM indexed) ORDER BY id",
-        (json.dumps(list(ids)),),
+        " AND id BETWEEN ? AND ? ORDER BY id",
+        (json.dumps(list(ids)), first, last),
     ).fetchall()

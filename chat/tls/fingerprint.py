@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import re
 
-from chat.tls.wordlist import WORDS
+from chat.tls.wordlist import dictionary
 
 #: How many words say a fingerprint.
 COUNT = 8
@@ -38,8 +38,9 @@ def words(certificate: bytes) -> str:
     @param certificate: in DER.
     """
     digest = int.from_bytes(hashlib.sha256(certificate).digest(), "big")
+    known = dictionary()
     return " ".join(
-        WORDS[digest >> 256 - _BITS * number & (1 << _BITS) - 1] for number in range(1, COUNT + 1)
+        known[digest >> 256 - _BITS * number & (1 << _BITS) - 1] for number in range(1, COUNT + 1)
     )
 
 

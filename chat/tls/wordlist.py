@@ -131,4 +131,7 @@ wool word work world worry worth wrap wreck wrestle wrist write wrong yard year 
 zero zone zoo
 """
 
-WORDS = tuple(_TEXT.split())
+
+def dictionary() -> list[str]:
+    """The words in their order.  A list is made each time: it is seldom needed, and large beside its text."""
+    return _TEXT.split()

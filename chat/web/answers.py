@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import Mapping
+from typing import Any, Mapping
+
+from chat.wire.text_words import escaped
 
 #: The page needs nothing but its own files and its own server; nobody else may show it in a frame.
 POLICY = (
@@ -23,13 +25,18 @@ HEADERS = {
 PROBLEM = b"application/problem+json"
 
 
+def encode(content: Mapping[str, Any]) -> bytes:
+    """JSON, on a line of its own; what others wrote does not steer the terminal of who asks by curl."""
+    return escaped(json.dumps(content, ensure_ascii=False)).encode() + b"\n"
+
+
 def problem(status: HTTPStatus, code: str, detail: str, more: Mapping[str, object] | None = None) -> bytes:
     """The body of an answer that says no (RFC 9457), what a person wants to know first at the top.
 
     @param more: members that only this one has.
     """
     members = {"detail": detail, "code": code, **(more or {}), "status": status.value, "title": status.phrase}
-    return json.dumps({**members, "type": "about:blank"}, ensure_ascii=False).encode() + b"\n"
+    return encode({**members, "type": "about:blank"})
 
 
 def whole(status: HTTPStatus, code: str, detail: str, more: Mapping[bytes, bytes] | None = None) -> bytes:

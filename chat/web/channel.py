@@ -5,12 +5,14 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Iterable, Optional, Protocol
 
-from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
+from zope.interface import implementer
 
+from chat.errors import Code
 from chat.limits.crowd import Place
 from chat.messages import USER_FRAME_BYTES
 from chat.protocol import half_closes, keep_alive
@@ -24,6 +26,8 @@ REQUEST_TIME = 60.0
 REQUESTS_AT_ONCE = 50
 #: How long a connection that was hung up may take to close, in seconds: it may still be sending.
 LINGER = 30.0
+#: How long an answer may take for a client that says nothing more, in seconds: it may as well be gone.
+PATIENCE = 5.0
 
 
 class Tunnel(Protocol):
@@ -42,6 +46,7 @@ class Tunnel(Protocol):
         """The connection is gone."""
 
 
+@implementer(IHalfCloseableProtocol)
 class Channel(HTTPChannel):
     """One connection.
 
@@ -59,6 +64,8 @@ class Channel(HTTPChannel):
         self._begun = False  # a request has begun to come in
         self._answering = False  # one is whole, and its answer is not yet
         self._leaving: Optional[IDelayedCall] = None  # hung up; what still comes goes unheard
+        self._ended = False  # the client says nothing more
+        self._waiting: Optional[IDelayedCall] = None  # the end of the patience with that
         self._tunnel: Optional[Tunnel] = None
         self._full = False  # the client does not read
         self._unread = 0  # so many bytes were written since it stopped
@@ -87,11 +94,32 @@ class Channel(HTTPChannel):
                 self.resetTimeout()  # type: ignore[no-untyped-call]
             LineReceiver.dataReceived(self, data)
 
+    def readConnectionLost(self) -> None:
+        """The client says nothing more: it gets the answer that is due, if that comes soon."""
+        self._ended = True
+        if self._tunnel is not None:
+            self.abort()  # a WebSocket says goodbye, or is gone
+        elif self._leaving is not None:
+            self.transport.loseConnection()
+        elif self._answering and self.requests[0].waits():
+            self.abort()  # for what may come much later: whoever waits for that listens
+        elif self._answering:
+            self.persistent = 0
+            self._waiting = self.callLater(PATIENCE, self.abort)  # type: ignore[no-untyped-call]
+        elif self._begun:
+            self.refuse(HTTPStatus.BAD_REQUEST, "bad-request", "The request ends before it is whole.")
+        else:
+            self.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """All was said that will be."""
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self._gone = True
-        if self._leaving is not None and self._leaving.active():
-            self._leaving.cancel()
+        for timer in (self._leaving, self._waiting):
+            if timer is not None and timer.active():
+                timer.cancel()
         self.site.left(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
         tunnel, self._tunnel = self._tunnel, None
@@ -124,8 +152,11 @@ class Channel(HTTPChannel):
 
     def timeoutConnection(self) -> None:
         """A request did not come in whole in time, or none came for long."""
-        if self.requests:
-            reason = f"The request was not whole within {self.timeOut:g} seconds. Send it again."
+        if self._begun:
+            reason = (
+                f"The request was not whole within {self.timeOut:g} seconds. Send it again;"
+                " each line of its head ends with CR LF, and so does the head."
+            )
             self.refuse(HTTPStatus.REQUEST_TIMEOUT, "request-timeout", reason)
         elif self._answered:
             self.loseConnection()
@@ -164,10 +195,12 @@ class Channel(HTTPChannel):
         """Hang up, so that the last words reach a client that is still sending."""
         if self._leaving is not None:
             return
+        if self._waiting is not None and self._waiting.active():
+            self._waiting.cancel()
         self._leaving = self.callLater(LINGER, self.abort)  # type: ignore[no-untyped-call]
         self.setTimeout(None)  # type: ignore[no-untyped-call]
         self.transport.unregisterProducer()
-        if half_closes(self.transport):
+        if half_closes(self.transport) and not self._ended:
             self.transport.resumeProducing()
             self.transport.loseWriteConnection()
         else:
@@ -177,6 +210,9 @@ class Channel(HTTPChannel):
         """Take no more requests: hang up after the answer that is due, or now."""
         if self._answering:
             self.persistent = 0
+        elif self._begun:
+            reason = "The server is shutting down. Ask again later: nothing was done."
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, Code.SHUTTING_DOWN.value, reason)
         else:
             self.loseConnection()
 
@@ -238,5 +274,8 @@ class Channel(HTTPChannel):
         self.place.weigh(self._unread + self._held, self.abort)
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        reason = f"This is no HTTP/1.1 request, or its head has more than {self.totalHeadersSize} bytes."
+        reason = (
+            f"This is no HTTP/1.1 request, its head has more than {self.totalHeadersSize} bytes or"
+            f" {self.maxHeaders} fields, or its body does not come as the head says."
+        )
         self.refuse(HTTPStatus.BAD_REQUEST, "bad-request", reason)

@@ -42,6 +42,7 @@ class Origins:
             self._allowed = frozenset(map(_origin, allowed))
         except ValueError as error:
             raise ValueError(f"--web-origin takes an origin such as https://chat.example: {error}") from None
+        self._names = frozenset(name for _, name, _ in self._allowed)
         self.named = bool(self._allowed)
 
     def foreign(self, origin: bytes | None, host: bytes | None, alone: bool) -> str | None:
@@ -61,16 +62,23 @@ class Origins:
                     return _ANOTHER
             except ValueError:
                 return _ANOTHER
-        return _NAME if alone and not is_loopback(host) else None
+        return _NAME if alone and not (is_loopback(host) or _name(host) in self._names) else None
 
 
 def is_loopback(host: bytes | None) -> bool:
     """Whether a server was asked for (C{Host}) by a name that leads everybody to their own machine."""
+    name = _name(host)
     try:
-        name = urlsplit(f"//{(host or b'').decode('ascii')}").hostname or ""
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def _name(host: bytes | None) -> str:
+    try:
+        return urlsplit(f"//{(host or b'').decode('ascii')}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _origin(text: str) -> tuple[str, str, int]:

@@ -15,7 +15,6 @@ from typing import Any
 
 from twisted.internet.interfaces import IAddress, IConsumer, IProducer, ITransport
 from twisted.python.failure import Failure
-from twisted.web.server import NOT_DONE_YET
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
@@ -25,7 +24,7 @@ from zope.interface import implementer
 from chat.errors import MalformedFrame
 from chat.protocol import ChatFactory, ChatProtocol
 from chat.web.channel import Channel
-from chat.web.site import Request, Room
+from chat.web.site import NOT_DONE_YET, Request, Room
 
 #: A connection that brings so many frames of WebSocket at once lets the others have their turn.
 FRAMES_AT_ONCE = 500

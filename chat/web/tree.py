@@ -6,7 +6,7 @@ from typing import Mapping
 
 from twisted.web.resource import IResource
 
-from chat.web.files import INDEX, page
+from chat.web.files import page
 from chat.web.site import Room
 
 
@@ -16,10 +16,8 @@ class Root(Room):
     def __init__(self) -> None:
         """Read the page."""
         super().__init__()  # type: ignore[no-untyped-call]
-        for name, file in page().items():
-            self.putChild(name.encode(), file)
-            if name == INDEX:
-                self.putChild(b"", file)
+        for name, room in page().items():
+            self.putChild(name.encode(), room)
 
     def put(self, rooms: Mapping[bytes, IResource]) -> None:
         """Show these, too.

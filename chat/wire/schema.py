@@ -30,7 +30,8 @@ from pyasn1.codec.der.encoder import encode as _encode
 from pyasn1.error import PyAsn1Error
 from pyasn1.type import base, char, constraint, namedtype, tag, univ
 
-from chat.messages import SYSTEM, Frame, Login, Message, keyword, milliseconds, rfc3339
+from chat.messages import SYSTEM, Frame, Login, Message, keyword
+from chat.times import milliseconds, rfc3339
 
 
 def _plain(kind: Type) -> Type:

@@ -51,8 +51,13 @@ def _spelled(code: int) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-#: What is shown instead of each of them, for L{str.translate}.
-_SPELLED = {code: _spelled(code) for first, last in _UNSAFE for code in range(first, last + 1)}
+#: Ranges with more characters than this are spelled one by one, as they come: a table with those, too, would
+#: have six thousand entries, a megabyte, for what nearly nobody sends.
+_WIDE = 0x80
+#: What is shown instead of all others, for L{str.translate}.
+_SPELLED = {
+    code: _spelled(code) for first, last in _UNSAFE if last - first < _WIDE for code in range(first, last + 1)
+}
 _SPELLED |= {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
 #: The same for a text whose line ends are kept.
 _SPELLED_IN_LINES = {code: spelled for code, spelled in _SPELLED.items() if code != ord("\n")}
@@ -61,22 +66,19 @@ _SPELLED_IN_LINES = {code: spelled for code, spelled in _SPELLED.items() if code
 _LONGEST = 100
 
 
-def _any_of(codes: Iterable[int]) -> re.Pattern[str]:
-    """A pattern for any of these characters, as ranges: of thousands by themselves, each would be tried."""
-    pattern = ""
-    last = -2
-    for code in sorted(codes):
-        if code == last + 1:
-            pattern = f"{pattern[:-10]}\\U{code:08x}"
-        else:
-            pattern += f"\\U{code:08x}-\\U{code:08x}"
-        last = code
-    return re.compile(f"[{pattern}]")
+def _any_of(ranges: Iterable[tuple[int, int]]) -> re.Pattern[str]:
+    """A pattern for any of these characters."""
+    characters = "".join(f"\\U{first:08x}-\\U{last:08x}" for first, last in ranges)
+    return re.compile(f"[{characters}]")
 
 
 #: Any of them, and any that must be spelled out in a text whose line ends are kept.
-_STEERS = _any_of(_SPELLED)
-_STEERS_IN_LINES = _any_of(_SPELLED_IN_LINES)
+_STEERS = _any_of(_UNSAFE)
+_STEERS_IN_LINES = _any_of(((0x0, 0x9), (0xB, 0x1F), *_UNSAFE[1:]))
+#: Any of those that are in no table.
+_TABLELESS = _any_of((first, last) for first, last in _UNSAFE if last - first >= _WIDE)
+#: Any that JSON does not escape by itself.
+_STEERS_IN_JSON = _any_of(_UNSAFE[2:])
 #: The characters of ASCII that stand for themselves, on one line and on several.
 _PLAIN = bytes(code for code in range(0x80) if code not in _SPELLED)
 _PLAIN_IN_LINES = _PLAIN + b"\n"
@@ -162,7 +164,17 @@ def visible(text: str) -> str:
 
     A backslash is doubled, so that nothing else can look like that spelling.
     """
-    return text if _harmless(text, _PLAIN, _STEERS) else text.translate(_SPELLED)
+    return text if _harmless(text, _PLAIN, _STEERS) else _spell(text, _SPELLED)
+
+
+def escaped(text: str) -> str:
+    """JSON in which what must not reach a terminal is escaped: to whoever reads JSON it is the same."""
+    return _STEERS_IN_JSON.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join("\\u" + units[start : start + 4] for start in range(0, len(units), 4))
 
 
 def _harmless(text: str, plain: bytes, steers: re.Pattern[str]) -> bool:
@@ -170,6 +182,11 @@ def _harmless(text: str, plain: bytes, steers: re.Pattern[str]) -> bool:
     if text.isascii():
         return not text.encode().translate(None, plain)
     return steers.search(text) is None
+
+
+def _spell(text: str, spelled: dict[int, str]) -> str:
+    """The text with all that this table has spelled out, and all that is in none."""
+    return _TABLELESS.sub(lambda found: _spelled(ord(found[0])), text.translate(spelled))
 
 
 def beginning(text: str) -> str:
@@ -211,7 +228,7 @@ def _marked(body: str) -> list[str]:
     if not body:
         return []
     if not _harmless(body, _PLAIN_IN_LINES, _STEERS_IN_LINES):
-        body = body.replace("\r\n", "\n").translate(_SPELLED_IN_LINES)
+        body = _spell(body.replace("\r\n", "\n"), _SPELLED_IN_LINES)
     return ["| " + body.replace("\n", "\n| ")]
 
 

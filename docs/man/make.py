@@ -6,14 +6,16 @@ Run it after a change of the options; tests/test_manual.py notices when somebody
 from __future__ import annotations
 
 import argparse
+import inspect
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 from chat.admin.main import _parser as chatctl
 from chat.client.commands import HELP_HERE
 from chat.client.options import COMMANDS
+from chat.tap import Options
 from chat.wire.text_words import HELP, SEARCH_HELP
 
 HERE = Path(__file__).resolve().parent
@@ -47,13 +49,75 @@ The profiles.
 Of each profile what is not sent yet, the history, and the tokens of those who stay logged in.
 .SH SEE ALSO
 .BR chatctl (1),
-.BR twistd (1)
+.BR twistd\\-chat (1)
 """
 
 _OPERATOR = """\
 .SH SEE ALSO
 .BR chat (1),
-.BR twistd (1)
+.BR twistd\\-chat (1)
+"""
+
+#: What stands behind an option of the daemon; behind others, a number.
+_VALUES = {
+    "data": "DIR",
+    "registration": "MODE",
+    "certificate": "FILE",
+    "key": "FILE",
+    "password-key": "FILE",
+    "login-timeout": "SECONDS",
+    "token-days": "DAYS",
+    "reserve-names": "DAYS",
+    "expire": "DAYS",
+    "fold": "DAYS",
+    "reserve-space": "MIB",
+}
+
+#: What the runner says for itself, of which the server says nothing.
+_DAEMON = """\
+the runner:
+  twistd --help lists its own options, which stand before the word chat: --nodaemon (-n) stays in the
+  foreground, --logfile and --syslog say where the log goes, --pidfile where the process id is; --uid, --gid,
+  --chroot and --umask take rights away.
+
+examples:
+  twistd -n chat                      # for this machine, the log on standard output
+  twistd chat --data /var/lib/chat    # in the background, the log in twistd.log
+  twistd -n chat --json tcp:5311      # for other machines, by TLS
+  twistd -n chat --web tcp:443 --certificate chain.pem --key key.pem
+
+exit status:
+  0 or SIGTERM, SIGINT  stopped in order: everything accepted is on disk
+  1                     not started; the last line says why
+"""
+
+_DAEMON_FILES = """\
+.SH SIGNALS
+.TP
+.BR SIGTERM ", " SIGINT
+Stop in order: what is under way is answered, what was accepted is on disk.
+.TP
+.B SIGHUP
+Read the certificate and its key again.
+.TP
+.B SIGUSR1
+Begin a new log file; without \\-\\-logfile, end the server.
+.SH FILES
+.TP
+.IR DIR /users.db
+Accounts.
+.TP
+.IR DIR /passwords.db
+Hashes of passwords; nothing else reads it.
+.TP
+.IR DIR /messages.db
+Every message ever accepted, and what became of it.
+.TP
+.IR DIR /tls\\-certificate.pem ", " DIR /tls\\-key.pem
+The server's own certificate and its key, once they were needed.
+.SH SEE ALSO
+.BR chat (1),
+.BR chatctl (1)
 """
 
 
@@ -67,14 +131,45 @@ def pages() -> dict[str, str]:
     return {
         "chat.1": page("chat", "talk on a chat server that loses nothing", chat) + typed + _FILES,
         "chatctl.1": page("chatctl", "look after the data of a chat server", [admin, *operator]) + _OPERATOR,
+        "twistd-chat.1": page("twistd-chat", "run a chat server that loses nothing", [daemon()])
+        + _DAEMON_FILES,
     }
+
+
+def daemon() -> argparse.ArgumentParser:
+    """The options of the daemon, which are Twisted's and not argparse's, as a parser."""
+    made = argparse.ArgumentParser(
+        "twistd chat",
+        usage="twistd [OPTIONS OF twistd] chat [options]",
+        description=Options.longdesc,
+        epilog=_DAEMON,
+        add_help=False,
+    )
+    for name, method in vars(Options).items():
+        if name.startswith("opt_"):
+            (value,) = list(inspect.signature(method).parameters)[1:]
+            option = f"--{name.removeprefix('opt_').replace('_', '-')}"
+            made.add_argument(option, metavar=value.upper(), help=method.__doc__)
+    parameters: Any = Options.optParameters
+    flags: Any = Options.optFlags
+    for name, letter, default, text in parameters:
+        told = "" if default is None else f" [default: {default}]"
+        made.add_argument(*_names(name, letter), metavar=_VALUES.get(name, "N"), help=text + told)
+    for name, letter, text in flags:
+        made.add_argument(*_names(name, letter), action="store_true", help=text)
+    made.add_argument("--help", action="store_true", help="Show the options.")
+    return made
+
+
+def _names(name: str, letter: str | None) -> list[str]:
+    return [f"-{letter}", f"--{name}"] if letter else [f"--{name}"]
 
 
 def page(name: str, summary: str, parsers: list[argparse.ArgumentParser]) -> str:
     """One manual page: a program, and those of its commands that have options of their own."""
     first, *others = parsers
     lines = [
-        f'.\\" Made by docs/man/make.py from {name} --help; change it there.',
+        f'.\\" Made by docs/man/make.py from {first.prog} --help; change it there.',
         f'.TH {name.upper()} 1 "" "txchat" "User Commands"',
         ".SH NAME",
         f"{name} \\- {summary}",

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Callable, Protocol
 
 from chat.ledger import State
-from chat.messages import Message, rfc3339
+from chat.messages import Message
+from chat.times import rfc3339
 from tests.crash.books import Rows, audited, books, compare
 from tests.crash.known import Known
 from tests.crash.scenarios import Scenario

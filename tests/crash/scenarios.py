@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Callable, Iterator, Sequence
 from unittest.mock import patch
 
-from chat.admin import books
+from chat.admin.books import places
 from chat.admin.snapshot import headers
 from chat.errors import Code
 from chat.messages import Message
-from chat.store import folding, messages, stretches, volumes
+from chat.store import folding, mailboxes, returns, stretches, volumes
 from chat.store.layout import APPLICATION, NAMES, path, schema
 from chat.store.passwords import make_hash as hash_password
 from tests.crash.books import audited
@@ -29,10 +29,11 @@ LONG = "a long body " * 700
 def small_portions() -> Iterator[None]:
     """What is done in portions is done in small ones, so that a few messages take several."""
     with (
-        patch.multiple(messages, TURNED_AT_ONCE=2, PAGE_MESSAGES=3, AGED_AT_ONCE=2),
+        patch.object(mailboxes, "PAGE_MESSAGES", 3),
+        patch.multiple(returns, TURNED_AT_ONCE=2, AGED_AT_ONCE=2),
         patch.object(folding, "FOLDED_AT_ONCE", 2),
         patch.object(stretches, "STRETCH", 3),
-        patch.object(books, "STRETCH", 3),
+        patch.object(places, "STRETCH", 3),
         patch.multiple(volumes, VOLUME=6, BATCH_MESSAGES=3),
     ):
         yield

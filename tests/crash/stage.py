@@ -294,7 +294,8 @@ class Stage:
 
     def revoke_tokens(self, name: str) -> None:
         """Revoke all tokens."""
-        self.server.result(self.server.accounts.revoke(self._account(name), None))
+        account = self._account(name)
+        self.server.result(self.server.accounts.revoke_all(account, Onlooker(self.server, account)))
 
     def delete_account(self, name: str) -> None:
         """Delete the account. Whoever got no answer may find that it is gone."""

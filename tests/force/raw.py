@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from tests.daemon import password
 from tests.force.books import Books, Sent
 from tests.force.user import User
-from tests.network import Said, Talker
+from tests.talker import Said, Talker
 
 
 class RawUser(User):

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
+from chat.course import SENDS_UNDER_WAY
 from chat.errors import BadFrame, ChatError, FatalError
 from chat.messages import (
     LOGIN_FRAME_BYTES,
@@ -50,13 +51,14 @@ from chat.messages import (
     Version,
     Welcome,
 )
-from chat.session import SENDS_UNDER_WAY
-from chat.store.messages import PAGE_BYTES
+from chat.store.mailboxes import PAGE_BYTES
 from chat.wire import Codec, deserialize, framing, serialize
 from chat.wire.text import TextTranslator
 from chat.wire.translator import FrameTranslator
 from tests.fuzz.mutation import MAKERS, READ_BYTES, cut
-from tests.network import Hashing, Network, Wire, password
+from tests.network import Hashing, Network
+from tests.talker import password
+from tests.wire import Wire
 
 #: How much CPU time one frame may take, in seconds, and each further one in the same input.
 CPU = 0.050
@@ -167,7 +169,7 @@ class DecoderTarget:
 
 def _moment(frame: Frame) -> bool:
     """Whether all times in a frame are moments that there are."""
-    from chat.messages import milliseconds
+    from chat.times import milliseconds
 
     for one in [frame, *getattr(frame, "messages", ())]:
         try:

@@ -7,12 +7,12 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Optional, Sequence
 
 from chat.wire import Codec
-from tests.network import Talker
 from tests.simulation.claims import Send
 from tests.simulation.conversation import Conversation
 from tests.simulation.mail import NUMBER, Said
 from tests.simulation.net import Link
 from tests.simulation.plan import weighted
+from tests.talker import Talker
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

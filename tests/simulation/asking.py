@@ -6,7 +6,7 @@ import json
 from base64 import b64encode
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, Sequence
 from urllib.parse import quote
 
 from tests.simulation.actors import Actor, brief, message
@@ -65,15 +65,18 @@ class Asker(Actor):
             path = random.choice(["/messages", "/messages?limit=2", "/messages?wait=5s", "/messages?wait=1m"])
             self._ask("GET", path, random)
         elif what == "confirm" and self.shown:
-            ids = random.sample(list(self.shown), random.randint(1, len(self.shown)))
-            self.world.model.claims(self.name).confirmed.update(ids)
-            self._ask("POST", "/received", random, {"ids": ids}, ids=tuple(ids))
+            self._confirm(random)
         elif what == "remove":
             id = random.choice([*self._sent(), *self.shown, 1])
             self.world.model.claims(self.name).deleted.add(id)
             self._ask("DELETE", f"/messages/{id}", random, ids=(id,))
         elif what == "list":
             self._ask("GET", random.choice(["/sent", "/inbox?limit=3"]), random)
+
+    def _confirm(self, random: Random) -> None:
+        ids = random.sample(list(self.shown), random.randint(1, len(self.shown)))
+        self.world.model.claims(self.name).confirmed.update(ids)
+        self._ask("POST", "/received", random, {"ids": ids}, ids=tuple(ids))
 
     def _sent(self) -> list[int]:
         return [send.id for send in self.world.model.sends.values() if send.sender == self.name and send.id]
@@ -105,7 +108,9 @@ class Asker(Actor):
         content: Optional[Said] = None,
         send: Optional[Send] = None,
         ids: tuple[int, ...] = (),
-    ) -> None:
+        headers: Sequence[str] = (),
+    ) -> str:
+        """Ask; the password that was shown."""
         claims = self.world.model.claims(self.name)
         secret = self.secret(random)
         epoch = claims.epoch if claims.certain and secret in claims.passwords else None
@@ -116,10 +121,12 @@ class Asker(Actor):
             f"{method} {path} HTTP/1.1",
             "Host: chat.example",
             f"Authorization: Basic {b64encode(f'{self.name}:{secret}'.encode()).decode()}",
+            *headers,
         ]
         if content is not None:
             lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         self.link.write("\r\n".join([*lines, "", ""]).encode() + body)
+        return secret
 
     # --- being answered ---
 
@@ -170,7 +177,9 @@ class Asker(Actor):
 
     def _in_vain(self, asked: Request, status: int, content: Said) -> None:
         claims = self.world.model.claims(self.name)
-        if status == 401:
+        if content["code"] == "logged-out-elsewhere":
+            self._need(claims.alone, asked, "nobody has logged out everywhere")
+        elif status == 401:
             wrong = asked.epoch != claims.epoch or self._account(asked) is None
             self._need(wrong, asked, "the right password was refused")
         if asked.send is not None and content["code"] in ("storage-full", "wrong-password"):

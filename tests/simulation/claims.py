@@ -47,6 +47,7 @@ class Claims:
     @ivar confirmed: ids that a client of this name may have confirmed.
     @ivar deleted: ids that it has asked to delete.
     @ivar leaving: it has asked to delete the account.
+    @ivar alone: it has asked to log all its sessions out.
     @ivar passwords: each that may be the right one.
     @ivar epoch: grows whenever a password is set, so that two settings at once are known as such.
     @ivar purse: its tokens.
@@ -57,6 +58,7 @@ class Claims:
     confirmed: set[int] = field(default_factory=set)
     deleted: set[int] = field(default_factory=set)
     leaving: bool = False
+    alone: bool = False
     passwords: dict[str, None] = field(default_factory=dict)
     epoch: int = 0
     pending: set[int] = field(default_factory=set)

@@ -55,6 +55,7 @@ class Conversation(Entry):
             for token in self._tokens:
                 token.doubts += 1
             if frame.get("all"):
+                model.claims(self.name).alone = True
                 asked.revocation = model.claims(self.name).purse.revoke(self, model.step)
         elif kind == "delete":
             model.claims(self.name).deleted.update(frame["ids"])
@@ -164,6 +165,7 @@ class Conversation(Entry):
             "shutting-down": self.stopping,
             "internal-error": self.model.disk.was_broken,
             "account-gone": self.model.claims(self.name).leaving,
+            "logged-out-elsewhere": self.model.claims(self.name).alone,
         }
         self._need(why.get(code, False), f"the server ended the conversation with {code}")
 

@@ -61,6 +61,14 @@ class Entry(Mail):
         self._welcome(asked, frame)
 
     def _welcome(self, asked: Asked, frame: Said) -> None:
+        self._enters(asked)
+        if self.account is not None:
+            possible = self._counts(self.account, asked.step)
+            if frame["waiting"] not in possible:
+                raise Violation(f"welcome {self.name}: {frame['waiting']} wait, it says; it was {possible}")
+
+    def _enters(self, asked: Asked) -> None:
+        """It is let in."""
         self.logged_in = True
         self.prompt = ""
         self._admitted = self.model.step
@@ -72,10 +80,6 @@ class Entry(Mail):
         accounts = self._active(asked.step)
         self._need(bool(accounts), f"it let {self.name} in, who does not exist")
         self.account = accounts[0] if len(accounts) == 1 else None
-        if self.account is not None:
-            possible = self._counts(self.account, asked.step)
-            if frame["waiting"] not in possible:
-                raise Violation(f"welcome {self.name}: {frame['waiting']} wait, it says; it was {possible}")
 
     def _counts(self, account: Account, since: int) -> range:
         """How many messages can have been waiting at one moment since then."""

@@ -18,6 +18,8 @@ KINDS = ("json", "der", "telnet", "nc", "library")
 WEB = "web"
 #: A program that asks over HTTP, at the same door.
 HTTP = "http"
+#: A program that follows a stream of events there.
+EVENTS = "events"
 
 
 class Plan:
@@ -113,6 +115,13 @@ class Plan:
         for name, kinds in self.kinds.items():
             if random.random() < 0.8:
                 self.kinds[name] = [*kinds, HTTP, HTTP]
+
+    def follow(self, random: Random) -> None:
+        """Let this be a world in which some follow a stream of events, beside whatever else they do."""
+        for name, kinds in self.kinds.items():
+            self.kinds[name] = [*kinds, *random.choice([[EVENTS], [EVENTS] * 4])]
+        self.events["connect"] += 4
+        self.sessions += 4
 
     def keeping(self) -> Keeping:
         """What the operator has decided when the server starts: mostly what it was before."""

@@ -67,22 +67,22 @@ def _watching(world: Callable[[], Optional[World]]) -> Iterator[None]:
 
 #: Limits that are seldom reached in so small a world; in half of the worlds they are this low.
 _LOW = {
-    "chat.store.messages.PAGE_MESSAGES": 3,
-    "chat.store.messages.PAGE_BYTES": 400,
-    "chat.store.messages.TURNED_AT_ONCE": 2,
-    "chat.store.messages.AGED_AT_ONCE": 3,
-    "chat.store.messages.LOOKED_THROUGH": 2,
+    "chat.store.mailboxes.PAGE_MESSAGES": 3,
+    "chat.store.mailboxes.PAGE_BYTES": 400,
+    "chat.store.returns.TURNED_AT_ONCE": 2,
+    "chat.store.returns.AGED_AT_ONCE": 3,
+    "chat.store.mailboxes.LOOKED_THROUGH": 2,
     "chat.store.stretches.STRETCH": 4,
     "chat.store.stretches._REMEMBERED": 3,
-    "chat.admin.books.STRETCH": 4,
+    "chat.admin.books.places.STRETCH": 4,
     "chat.store.folding.FOLDED_AT_ONCE": 2,
     "chat.store.tokens.MOST": 3,
     "chat.store.retention.FIRST": 5.0,
     "chat.store.retention.EVERY": 20.0,
     "chat.store.commit.LARGEST_GROUP": 3,
-    "chat.session.SENDS_UNDER_WAY": 4,
-    "chat.session.BYTES_UNDER_WAY": 2000,
-    "chat.session.ID_BYTES": 16,
+    "chat.course.SENDS_UNDER_WAY": 4,
+    "chat.course.BYTES_UNDER_WAY": 2000,
+    "chat.course.ID_BYTES": 16,
     "chat.protocol.INPUT_BYTES": 200,
 }
 

@@ -14,19 +14,21 @@ from tests.simulation.actors import Actor, Program, brief
 from tests.simulation.asking import Asker
 from tests.simulation.books import Books, Violation
 from tests.simulation.browsing import Page
+from tests.simulation.following import Follower
 from tests.simulation.library import LibraryUser
 from tests.simulation.mail import Said
 from tests.simulation.model import Model
 from tests.simulation.net import Link
-from tests.simulation.plan import HTTP, WEB, Plan, weighted
+from tests.simulation.plan import EVENTS, HTTP, WEB, Plan, weighted
 from tests.simulation.server import NotStarted, Server
 from tests.simulation.texting import Person
 
 #: Which worlds the seeds make.  A seed that is kept says its edition, as a later one may draw more:
 #: in half of the worlds of edition 2 an operator sets limits, in half of those of edition 3 tokens are
 #: used, in half of those of edition 4 some come by the WebSocket, in half of those of edition 5 some ask
-#: over HTTP, in half of those of edition 6 some search; the others are the same as in the edition before.
-EDITION = 6
+#: over HTTP, in half of those of edition 6 some search, in half of those of edition 7 some follow a stream of
+#: events; the others are the same as in the edition before.
+EDITION = 7
 #: More steps than this without coming to rest are a fault.
 RESTLESS = 100_000
 
@@ -63,6 +65,10 @@ class World:
             more = Random(f"edition 6, seed {seed}")
             if more.random() < 0.5:
                 self.plan.search(more)
+        if edition > 6:
+            more = Random(f"edition 7, seed {seed}")
+            if more.random() < 0.5:
+                self.plan.follow(more)
         self._write = log
         self.found: Optional[BaseException] = None
         self.healing = False
@@ -235,7 +241,7 @@ class World:
 
     def connect(self, name: str, kind: str) -> Actor:
         """A new connection of somebody."""
-        door = {"telnet": "text", "nc": "text", HTTP: WEB}.get(kind, kind)
+        door = {"telnet": "text", "nc": "text", HTTP: WEB, EVENTS: WEB}.get(kind, kind)
         link = self.new_link(door)
         self.log(f"#{link.number} is {name}'s, {kind}")
         actor: Actor
@@ -243,6 +249,8 @@ class World:
             actor = Person(self, link, name, kind)
         elif kind == HTTP:
             actor = Asker(self, link, name)
+        elif kind == EVENTS:
+            actor = Follower(self, link, name)
         elif door == WEB:
             actor = Page(self, link, name)
         else:

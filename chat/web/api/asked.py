@@ -105,7 +105,7 @@ def read_json(octets: bytes, type: type[T]) -> T:
 
     @raise Problem: it is not.
     """
-    read_text(octets)  # msgspec skips what it has no field for without looking at its bytes
+    read_text(octets)  # for what is no UTF-8, msgspec has an error of another kind
     try:
         return msgspec.json.decode(octets, type=type)
     except msgspec.ValidationError as error:

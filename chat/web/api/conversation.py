@@ -113,6 +113,11 @@ class Conversation:
         except Exception:
             self._failed(Failure())
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is a L{pause}."""
+        return self._woken is not None
+
     async def pause(self, seconds: float) -> bool:
         """Wait until L{wake} is called; False: it was not, for so long.
 

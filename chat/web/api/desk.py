@@ -47,6 +47,7 @@ class Desk:
         came_from = origin(asked.request.getClientAddress())
         conversation = Conversation(self.clock, self._session, came_from, shown_after)
         self._open[asked.request] = conversation
+        asked.request.waits = lambda: conversation.waits
         try:
             await conversation.log_in(who)
             yield conversation

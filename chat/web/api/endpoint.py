@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Callable, Coroutine, Iterable, Mapping, Optional
@@ -11,14 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
-from chat.web.answers import PROBLEM
+from chat.web.answers import PROBLEM, encode
 from chat.web.api.asked import Asked
 from chat.web.api.conversation import HungUp
 from chat.web.api.parameters import Parameter, read_all
 from chat.web.api.problem import Problem, bad_parameter, not_found
-from chat.web.site import Request
+from chat.web.site import NOT_DONE_YET, Request
 
 if TYPE_CHECKING:
     from chat.web.api.desk import Desk
@@ -127,8 +125,9 @@ class Endpoint(Resource):
             detail = f"This address takes {methods}."
             headers = {"Allow": methods}
             raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", detail, headers=headers)
-        if method not in _HARMLESS and (foreign := request.foreign) is not None:
-            raise Problem(HTTPStatus.FORBIDDEN, "foreign-origin", foreign)
+        refusal = request.misnamed if method in _HARMLESS else request.foreign
+        if refusal is not None:
+            raise Problem(HTTPStatus.FORBIDDEN, "foreign-origin", refusal)
         _, _, query = request.uri.partition(b"?")
         path = tuple(_text(part) for part in segments[1:])
         return await operation.run(self._desk, Asked(request, path, read_all(query, operation.query)))
@@ -153,11 +152,6 @@ def _text(part: bytes) -> str:
         return part.decode()
     except UnicodeDecodeError:
         raise bad_parameter("", "The path of the address is not UTF-8, percent-encoded.") from None
-
-
-def encode(content: Mapping[str, Any]) -> bytes:
-    """JSON, on a line of its own."""
-    return json.dumps(content, ensure_ascii=False).encode() + b"\n"
 
 
 def _write(request: Any, status: HTTPStatus, octets: Optional[bytes], kind: bytes) -> None:

@@ -11,10 +11,11 @@ from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
 from chat.messages import Message
+from chat.web.answers import encode
 from chat.web.api.asked import Asked
 from chat.web.api.conversation import Conversation, Pushed
 from chat.web.api.desk import Desk
-from chat.web.api.endpoint import Answer, Operation, Reply, encode
+from chat.web.api.endpoint import Answer, Operation, Reply
 from chat.web.api.parameters import LARGEST_ID, number, span
 from chat.web.api.problem import Problem, bad_parameter
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Sequence
 import msgspec
 from msgspec import Meta
 
+from chat.course import RECEIPTS_AT_ONCE
 from chat.messages import (
     Delete,
     Deleted,
@@ -20,11 +21,11 @@ from chat.messages import (
     Received,
     Search,
 )
-from chat.session import RECEIPTS_AT_ONCE
+from chat.web.answers import encode
 from chat.web.api.asked import JSON, Asked, Id, read_json
 from chat.web.api.conversation import Conversation, Pushed
 from chat.web.api.desk import Desk
-from chat.web.api.endpoint import Answer, Operation, Reply, encode
+from chat.web.api.endpoint import Answer, Operation, Reply
 from chat.web.api.parameters import LARGEST_ID, choice, needed, number, span
 from chat.web.api.problem import Problem, bad_parameter, not_found
 

@@ -6,8 +6,8 @@ from http import HTTPStatus
 from typing import Any, Iterable, Mapping
 
 from chat import __version__
+from chat.course import RECEIPTS_AT_ONCE
 from chat.messages import BODY_BYTES, REF_BYTES, SUBJECT_BYTES
-from chat.session import RECEIPTS_AT_ONCE
 from chat.web.api.asked import Asked
 from chat.web.api.desk import Desk
 from chat.web.api.endpoint import Answer, Operation, Reply
@@ -128,6 +128,7 @@ _SCHEMAS: dict[str, Any] = {
 
 _OF_ALL = {
     HTTPStatus.BAD_REQUEST: Answer("Not understood; the detail says what of it.", "Problem"),
+    HTTPStatus.FORBIDDEN: Answer("Not from there, or not with this login.", "Problem"),
     HTTPStatus.METHOD_NOT_ALLOWED: Answer("Not at this address.", "Problem"),
 }
 _OF_PEOPLE = {
@@ -136,7 +137,6 @@ _OF_PEOPLE = {
     HTTPStatus.INTERNAL_SERVER_ERROR: Answer("The server failed; what was accepted is safe.", "Problem"),
     HTTPStatus.SERVICE_UNAVAILABLE: Answer("No room, or the server stops. Keep it, ask later.", "Problem"),
 }
-_OF_CHANGES = {HTTPStatus.FORBIDDEN: Answer("Not from there, or not with this login.", "Problem")}
 _OF_BODIES = {
     HTTPStatus.LENGTH_REQUIRED: Answer("There is no body.", "Problem"),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Answer("More than there may be.", "Problem"),
@@ -185,8 +185,6 @@ def _operation(operation: Operation) -> dict[str, Any]:
     answers = dict(_OF_ALL)
     if not operation.public:
         answers |= _OF_PEOPLE
-    if operation.method != "GET":
-        answers |= _OF_CHANGES
     if operation.body:
         answers |= _OF_BODIES
     answers |= operation.answers

@@ -71,9 +71,12 @@ def flag(name: str, about: str) -> Parameter:
     return Parameter(name, about, read, {"type": "boolean", "default": False})
 
 
-def text(name: str, about: str) -> Parameter:
-    """A parameter that is any text."""
-    return Parameter(name, about, str, {"type": "string"})
+def text(name: str, about: str, least: int = 0) -> Parameter:
+    """A parameter that is any text.
+
+    @param least: how many characters it has, at least; it is for whoever uses it to see to that.
+    """
+    return Parameter(name, about, str, {"type": "string", **({"minLength": least} if least else {})})
 
 
 def needed(name: str, about: str) -> Parameter:

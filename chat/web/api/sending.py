@@ -61,7 +61,7 @@ def _message(asked: Asked) -> Message:
         recipient=asked.path[0],
         subject=_once("subject", draft.subject, asked.header("Subject")),
         body=draft.body,
-        ref=_once("ref", draft.ref, _unquoted(asked.header("Idempotency-Key"))),
+        ref=_once("ref", draft.ref, _key(asked.header("Idempotency-Key"))),
         # Who waits for the delivery is to be told of it.
         receipt=draft.receipt or query.get("receipt", False) or query.get("wait", 0) > 0,
         automatic=draft.automatic or query.get("automatic", False),
@@ -77,10 +77,15 @@ def _once(what: str, field: Optional[str], header: Optional[str]) -> Optional[st
     return header if field is None else field
 
 
-def _unquoted(key: Optional[str]) -> Optional[str]:
-    """A key without the quotes that some programs put around it."""
-    if key is not None and len(key) > 1 and key[0] == key[-1] == '"':
-        return key[1:-1]
+def _key(header: Optional[str]) -> Optional[str]:
+    """A key without the quotes that some programs put around it.
+
+    An empty one is no key: with it a second message would be taken for the first one, sent again.
+    """
+    key = header[1:-1] if header and len(header) > 1 and header[0] == header[-1] == '"' else header
+    if key == "":
+        detail = "The header Idempotency-Key is empty. Give each message a key of its own, or none."
+        raise Problem(HTTPStatus.BAD_REQUEST, "bad-header", detail)
     return key
 
 
@@ -149,6 +154,7 @@ _IN_HEADERS = (
         "Idempotency-Key",
         "The sender's own name for this message, at most 64 bytes. The same again is the same message,"
         " never a second one.",
+        least=1,
     ),
 )
 OPERATIONS = (
