@@ -299,6 +299,7 @@ class Bench:
             ]
             for server, crowd in crowds:
                 server.sent += crowd.pipelined(min(100, options.messages), 20).messages
+                load.until_it_rests(server.pid)
             for scenario, measure in self._online():
                 for server, crowd in crowds:
                     result = measure(crowd)

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.errors import Code, Refusal, storage_full
-from chat.store.indexing import BATCHES, LAGGING, LATER, PATIENT, PAUSE, REST, SOON, STALE, Indexing
+from chat.store.indexing import BATCHES, FEW, LAGGING, LATER, PATIENT, PAUSE, REST, SOON, STALE, Indexing
 from chat.store.volumes import Left
 
 
@@ -61,25 +61,33 @@ class PaceTests(SynchronousTestCase):
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.assertEqual(self.pause(), SOON)
         self.clock.advance(SOON)
-        self.clock.advance(SOON)
-        self.assertEqual((self.batches, self.renewed), ([True], [1001_000 - STALE]))
+        self.assertEqual((self.batches, self.renewed), ([True], [1000_500 - STALE]))
         self.assertIsNone(self.pause())
 
     def test_quietMoment(self) -> None:
-        """While messages keep coming it waits, unless too many are not indexed."""
-        self.indexing.wake(10)
+        """While many messages keep coming it waits, unless too many are not indexed."""
+        self.indexing.wake(FEW + 1)
         for _ in range(5):
             self.clock.advance(SOON / 2)
-            self.indexing.wake(10)
+            self.indexing.wake(FEW + 1)
             self.clock.advance(SOON / 2)
             self.assertEqual(self.batches, [])
         self.indexing.wake(PATIENT)
-        self.assertEqual(self.indexing.lag, PATIENT + 60)
+        self.assertEqual(self.indexing.lag, PATIENT + 6 * (FEW + 1))
         self.clock.advance(SOON)
         self.assertEqual((len(self.batches), self.indexing.lag), (1, 0))
         self.indexing.wake(1)
         self.clock.advance(SOON)
         self.assertEqual((len(self.batches), self.pause()), (2, None))
+
+    def test_few(self) -> None:
+        """Those that keep coming a few at a time are indexed as they come: no search waits for them."""
+        for count in range(1, 6):
+            self.indexing.wake(FEW // 2)
+            self.clock.advance(SOON / 2)
+            self.indexing.wake(FEW // 2)
+            self.clock.advance(SOON / 2)
+            self.assertEqual(len(self.batches), count)
 
     def test_pauses(self) -> None:
         """Between batches it rests longer than they take, unless it lags far behind."""
@@ -114,10 +122,10 @@ class PaceTests(SynchronousTestCase):
 
     def test_busy(self) -> None:
         """While it has good reason to wait it is not late, nor while there is no room."""
-        self.indexing.wake(1)
-        for _ in range(500):
+        self.indexing.wake(FEW + 1)
+        for _ in range(25):
             self.clock.advance(SOON / 2)
-            self.indexing.wake(1)
+            self.indexing.wake(FEW + 1)
             self.clock.advance(SOON / 2)
             self.assertFalse(self.indexing.late)
         self.assertEqual(self.batches, [])

@@ -19,11 +19,13 @@ from chat.store.volumes import Left
 
 #: How long after a message was accepted the first batch enters, in seconds.
 SOON = 0.5
+#: That is a quiet moment if no more messages than this have come meanwhile.
+FEW = 500
 #: The pause after a batch, at least; and how many times as long as the batch took.
 PAUSE = 0.01
 REST = 3.0
-#: As long as messages keep coming, they are not indexed, unless there are more than this.
-PATIENT = 5000
+#: As long as many messages keep coming, they are not indexed, unless there are more than this.
+PATIENT = 15_000
 #: With more than this, the pause is only as long as the batch took.
 LAGGING = 50_000
 #: How long to wait after something went wrong.
@@ -65,6 +67,7 @@ class Indexing:
         self._next: Optional[IDelayedCall] = None
         self._idle = True
         self._woken = False  # since the next step was planned
+        self._come = 0  # so many messages came since then
         self._behind = 0  # about how many new messages are not indexed
         self._older = 0  # the same of those that were there before
         self._good = reactor.seconds()  # when a step succeeded
@@ -93,9 +96,11 @@ class Indexing:
         @param messages: how many were accepted.
         """
         self._behind += messages
+        self._come += messages
         self._woken = True
         if self._idle:
             self._idle = self._woken = False
+            self._come = 0
             self._good = self._reactor.seconds()
             self._later(SOON)
 
@@ -137,7 +142,8 @@ class Indexing:
 
     def _begin(self) -> None:
         self._next = None
-        busy, self._woken = self._woken, False
+        self._woken = False
+        busy, self._come = self._come > FEW, 0
         if busy and self._behind < PATIENT:
             self._good = self._reactor.seconds()
             self._later(SOON)  # there may be a quieter moment
