@@ -186,7 +186,9 @@ def _harmless(text: str, plain: bytes, steers: re.Pattern[str]) -> bool:
 
 def _spell(text: str, spelled: dict[int, str]) -> str:
     """The text with all that this table has spelled out, and all that is in none."""
-    return _TABLELESS.sub(lambda found: _spelled(ord(found[0])), text.translate(spelled))
+    if tableless := set(_TABLELESS.findall(text)):
+        spelled = spelled | {ord(each): _spelled(ord(each)) for each in tableless}
+    return text.translate(spelled)
 
 
 def beginning(text: str) -> str:
