@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
+from chat.client.backoff import Backoff
 from chat.client.client import Client
 from chat.client.commands import ClientCommands, from_program
 from chat.client.completion import Acquaintances
@@ -67,10 +68,12 @@ class Conversation:
         teller: Teller,
         memory: Memory,
         complain: Callable[[str], object],
+        backoff: Backoff,
         programs: bool = False,
     ) -> None:
         """
         @param memory: what is remembered of this account from one run to the next.
+        @param backoff: how long to wait before each attempt to connect again.
         @param programs: a line that begins with a brace is a request in JSON.
         """
         self._reactor = reactor
@@ -78,6 +81,7 @@ class Conversation:
         self._teller = teller
         self._memory = memory
         self._complain = complain
+        self._backoff = backoff
         self._programs = programs
         self._commands: ClientCommands | None = None
         self._prompt = Ask(prompt="")
@@ -122,6 +126,7 @@ class Conversation:
             on_connected=self._connected,
             on_disconnected=self._disconnected,
             on_stopped=self._stopped,
+            backoff=self._backoff,
         )
         try:
             await self._client.start()

@@ -76,6 +76,7 @@ class LineClient:
         @param teller: tells what happens; by default in words.
         @param memory: makes what is remembered of one account; by default nothing is.
         @param programs: a line that begins with a brace is a request in JSON.
+        @param backoff: how long to wait before each attempt to connect, the first time and later.
         """
         self._reactor = reactor
         self._endpoint = endpoint
@@ -214,7 +215,13 @@ class LineClient:
 
     def _conversation(self, memory: Memory) -> Conversation:
         return Conversation(
-            self._reactor, self._console, self._teller, memory, self._complain, self._programs
+            self._reactor,
+            self._console,
+            self._teller,
+            memory,
+            self._complain,
+            self._backoff,
+            self._programs,
         )
 
     async def _ask_password(self, username: str) -> tuple[str, bool]:
