@@ -20,7 +20,7 @@ from typing import Callable, Sequence
 
 from chat.errors import BadFrame, MalformedFrame
 from chat.messages import SYSTEM, Frame, Login, Message, keyword
-from chat.wire.der_headers import CONSTRUCTED, CONTEXT, head_of, header_at, identifier_of, long_size
+from chat.wire.der_headers import CONSTRUCTED, CONTEXT, Heads, head_of, header_at, identifier_of, long_size
 from chat.wire.der_structs import contents_writer, sequence_reader, sequence_writer
 from chat.wire.der_values import Writer, no_frame, walk
 
@@ -84,10 +84,15 @@ def _system_writer(number: int, struct: type[Frame]) -> Writer:
     identifier = identifier_of(_CHOICE, number)
     write_contents = contents_writer(struct)
 
+    def head(size: int) -> bytes:
+        choice = head_of(identifier, size)
+        return head_of(b"\xa0", len(choice) + size) + choice
+
+    heads = Heads(head)
+
     def write(value: Frame) -> bytes:
         contents = write_contents(value)
-        choice = head_of(identifier, len(contents))
-        return head_of(b"\xa0", len(choice) + len(contents)) + choice + contents
+        return heads[len(contents)] + contents
 
     return write
 

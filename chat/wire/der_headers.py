@@ -5,21 +5,37 @@ The clauses: definite lengths in as few octets as can be (8.1.3, 10.1), tag numb
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import NoReturn
+from typing import Callable, NoReturn
 
 from chat.errors import MalformedFrame
 
 UNIVERSAL, CONTEXT, CONSTRUCTED, CLASS = 0x00, 0x80, 0x20, 0xC0
 
 
-@lru_cache(maxsize=1024)
+#: Contents of so many octets are common, and larger ones are rare.
+_SMALL = 1024
+
+
 def head_of(identifier: bytes, size: int) -> bytes:
     """Identifier and length octets before C{size} octets of contents."""
     if size < 0x80:
         return identifier + bytes((size,))
     count = (size.bit_length() + 7) // 8
     return identifier + ((0x80 | count) << 8 * count | size).to_bytes(count + 1, "big")
+
+
+class Heads(dict[int, bytes]):
+    """What stands before contents of each size; made when it is first wanted, and kept for small ones."""
+
+    def __init__(self, make: Callable[[int], bytes]) -> None:
+        """Ask C{make} for those before so many octets."""
+        self._make = make
+
+    def __missing__(self, size: int) -> bytes:
+        head = self._make(size)
+        if size < _SMALL:
+            self[size] = head
+        return head
 
 
 def identifier_of(bits: int, number: int) -> bytes:

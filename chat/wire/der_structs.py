@@ -5,7 +5,9 @@ The clause of X.690: the fields of a SEQUENCE in their order (8.9.2).
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from itertools import takewhile
+from typing import Any, Callable, Sequence
 
 import msgspec
 from msgspec.inspect import (
@@ -29,7 +31,6 @@ from chat.wire.der_headers import (
     CONSTRUCTED,
     CONTEXT,
     UNIVERSAL,
-    head_of,
     header_at,
     identifier_of,
     long_size,
@@ -39,7 +40,10 @@ from chat.wire.der_values import (
     Reader,
     Writer,
     boolean_writer,
+    heads_of,
     no_frame,
+    not_a_number,
+    number_heads,
     number_reader,
     number_writer,
     read_boolean,
@@ -51,37 +55,89 @@ from chat.wire.der_values import (
 )
 
 _INTEGER, _UTF8_STRING, _SEQUENCE = 0x02, 0x0C, 0x30
+#: Fields whose values are mostly those of a frame shortly before.
+_REPEATED = frozenset({"sender", "recipient", "time", "state"})
+#: How many combinations of them are remembered for each kind of frame.
+_REMEMBERED = 256
 _DISORDER = "Not DER: the fields of a SEQUENCE in another order, or one of them twice."
 
 
 def sequence_writer(struct: type[msgspec.Struct], identifier: bytes) -> Writer:
     """A writer of a SEQUENCE under this tag."""
     write_contents = contents_writer(struct)
+    heads = heads_of(identifier)
 
     def write(value: msgspec.Struct) -> bytes:
         contents = write_contents(value)
-        return head_of(identifier, len(contents)) + contents
+        return heads[len(contents)] + contents
 
     return write
 
 
 def contents_writer(struct: type[msgspec.Struct]) -> Writer:
-    """A writer of the fields that a value has: an expression that names each of them, compiled.
+    """A writer of the fields that a value has: statements that name each of them, compiled.
 
-    A loop over the fields would cost as much again as writing them.
+    A loop over the fields would cost as much again as writing them, and a call for each text half as much.
     """
     names: dict[str, Any] = {}
-    terms = []
-    for number, field in enumerate(_fields(struct)):
-        names[f"write_{number}"] = _writer(_plain(field.type), CONTEXT, number)
-        names[f"default_{number}"] = _default(field)
-        if field.required:
-            terms.append(f"write_{number}(value.{field.name})")
+    source = ["def write(value):", "    wire = b''"]
+    fields = list(enumerate(_fields(struct)))
+    while fields:
+        repeated = list(takewhile(lambda each: each[1].name in _REPEATED, fields))
+        if len(repeated) > 1:
+            number = repeated[0][0]
+            names[f"write_{number}"] = _remembering_writer(repeated)
+            values = ", ".join([f"value.{field.name}" for _, field in repeated])
+            source.append(f"    wire += write_{number}({values})")
+            del fields[: len(repeated)]
         else:
-            same = "is" if field.default is None else "=="
-            absent = f"(one := value.{field.name}) {same} default_{number}"
-            terms.append(f'b"" if {absent} else write_{number}(one)')
-    write: Writer = eval(f'lambda value: b"".join([{", ".join(terms)}])', names)
+            number, field = fields.pop(0)
+            source += [f"    {line}" for line in _statements(number, field, f"value.{field.name}", names)]
+    return _compiled(source, names)
+
+
+def _remembering_writer(fields: Sequence[tuple[int, Field]]) -> Callable[..., bytes]:
+    """A writer of these fields, which takes their values; what it wrote last it has at hand."""
+    names: dict[str, Any] = {}
+    source = [f"def write({', '.join([field.name for _, field in fields])}):", "    wire = b''"]
+    for number, field in fields:
+        source += [f"    {line}" for line in _statements(number, field, field.name, names)]
+    return lru_cache(maxsize=_REMEMBERED)(_compiled(source, names))
+
+
+def _statements(number: int, field: Field, value: str, names: dict[str, Any]) -> list[str]:
+    """What adds one field to what is written, if it is there.
+
+    @param value: the expression that gives it.
+    @param names: what the statements name is put there.
+    """
+    kind = _plain(field.type)
+    lines = [f"one = {value}"]
+    if isinstance(kind, StrType):
+        names[f"heads_{number}"] = heads_of(identifier_of(CONTEXT, number))
+        lines += ["text = one.encode()", f"wire += heads_{number}[len(text)] + text"]
+    elif isinstance(kind, IntType):
+        names[f"heads_{number}"] = number_heads(identifier_of(CONTEXT, number))
+        names["not_a_number"] = not_a_number
+        lines += [
+            "if one >> 63: not_a_number(one)",
+            "size = one.bit_length() // 8 + 1",
+            f"wire += heads_{number}[size] + one.to_bytes(size, 'big')",
+        ]
+    else:
+        names[f"write_{number}"] = _writer(kind, CONTEXT, number)
+        lines.append(f"wire += write_{number}(one)")
+    if field.required:
+        return lines
+    names[f"default_{number}"] = default = _default(field)
+    same = "is not" if default is None else "!="
+    return [lines[0], f"if one {same} default_{number}:", *[f"    {line}" for line in lines[1:]]]
+
+
+def _compiled(source: Sequence[str], names: dict[str, Any]) -> Callable[..., bytes]:
+    """The function C{write} of this source, which may use these names."""
+    exec("\n".join([*source, "    return wire"]), names)
+    write: Callable[..., bytes] = names["write"]
     return write
 
 
@@ -111,14 +167,17 @@ def sequence_reader(struct: type[msgspec.Struct], where: str, depth: int) -> Rea
             last = number
             size = wire[at + 1]
             at += 2
-            if size == 0x81 and wire[at] > 0x7F:  # as in L{decode_front}
-                size = wire[at]
-                at += 1
-            elif size > 0x7F:
-                size, at = long_size(wire, at, size)
+            if size > 0x7F:
+                if size == 0x81 and wire[at] > 0x7F:  # as in L{decode_front}
+                    size = wire[at]
+                    at += 1
+                else:
+                    size, at = long_size(wire, at, size)
             stop = at + size
             if read_field is read_string:  # here: the call would cost as much as the reading
                 values[name] = wire[at:stop].decode()
+            elif read_field is read_boolean and size == 1 and wire[at] == 0xFF:
+                values[name] = True
             else:
                 try:
                     values[name] = read_field(wire, at, stop)
@@ -179,10 +238,11 @@ def sequence_reader(struct: type[msgspec.Struct], where: str, depth: int) -> Rea
 
 def _list_writer(kind: Type, identifier: bytes) -> Writer:
     write_item = _writer(kind, UNIVERSAL, _universal(kind) & 0x1F)
+    heads = heads_of(identifier)
 
     def write(values: list[Any]) -> bytes:
-        contents = b"".join([write_item(value) for value in values])
-        return head_of(identifier, len(contents)) + contents
+        contents = b"".join(map(write_item, values))
+        return heads[len(contents)] + contents
 
     return write
 

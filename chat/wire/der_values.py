@@ -7,11 +7,11 @@ strings in one piece (10.2).
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 from chat.errors import BadFrame, MalformedFrame
 from chat.times import milliseconds, rfc3339
-from chat.wire.der_headers import CLASS, CONSTRUCTED, UNIVERSAL, head_of, header_at
+from chat.wire.der_headers import CLASS, CONSTRUCTED, UNIVERSAL, Heads, head_of, header_at
 
 #: How deep values may nest, so that hostile bytes cannot exhaust the stack.
 DEPTH = 16
@@ -71,19 +71,18 @@ def time_reader(where: str) -> Reader:
 
 
 @cache
-def _short_heads(identifier: bytes) -> list[bytes]:
-    """The headers before 0 to 127 octets: one list for all the many fields with this tag."""
-    return [identifier + bytes((size,)) for size in range(0x80)]
+def heads_of(identifier: bytes) -> Heads:
+    """The headers with this tag: the same for all the many fields that have it."""
+    return Heads(lambda size: head_of(identifier, size))
 
 
 def string_writer(identifier: bytes) -> Writer:
     """A writer of UTF8Strings under this tag."""
-    heads = _short_heads(identifier)
+    heads = heads_of(identifier)
 
     def write(value: str) -> bytes:
         contents = value.encode()
-        size = len(contents)
-        return (heads[size] if size < 0x80 else head_of(identifier, size)) + contents
+        return heads[len(contents)] + contents
 
     return write
 
@@ -94,17 +93,27 @@ def boolean_writer(identifier: bytes) -> Writer:
     return lambda value: true if value else false
 
 
+def number_heads(identifier: bytes) -> list[bytes]:
+    """The headers before INTEGERs of 0 to 8 octets."""
+    return [head_of(identifier, size) for size in range(9)]
+
+
 def number_writer(identifier: bytes) -> Writer:
     """A writer of INTEGERs under this tag: 0 to 2**63 - 1."""
-    heads = _short_heads(identifier)
+    heads = number_heads(identifier)
 
     def write(value: int) -> bytes:
-        if not 0 <= value < 1 << 63:
-            raise ValueError(f"not a number from 0 to 2**63 - 1: {value}")
+        if value >> 63:
+            not_a_number(value)
         size = value.bit_length() // 8 + 1
         return heads[size] + value.to_bytes(size, "big")
 
     return write
+
+
+def not_a_number(value: int) -> NoReturn:
+    """Refuse a number that no INTEGER of this protocol has."""
+    raise ValueError(f"not a number from 0 to 2**63 - 1: {value}")
 
 
 def time_writer(identifier: bytes) -> Writer:
