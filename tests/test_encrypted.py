@@ -98,6 +98,16 @@ class StoreTests(EncryptedCase):
         self.assertFalse(world.result(world.store.passwords.verify(alice.id, PASSWORD.encode())))
         self.assertTrue(world.result(world.store.passwords.verify(alice.id, b"another one")))
 
+    def test_nul(self) -> None:
+        """A message with NUL in it that is sent again once it was removed is known all the same."""
+        world = self.world()
+        alice, bob = world.sign_up("alice", "bob")
+        contents = {"body": "half\0 of it", "subject": "\0", "ref": "one"}
+        sent = world.send(alice, "bob", **contents)
+        world.confirm(bob, sent.id)
+        world.result(world.store.remove(bob.id, [sent.id]))
+        self.assertEqual(world.send(alice, "bob", **contents).id, sent.id)
+
     def test_errors(self) -> None:
         """A failure is the same as with a plain file: kinds of errors, and that nothing is half done."""
         world = self.world()

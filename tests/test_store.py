@@ -553,6 +553,15 @@ class NoRoomTests(StoreCase):
         self.world.settle()
         self.assertEqual(self.world.sql("SELECT offered FROM mailboxes"), [(2,)])
 
+    def test_readingTwiceUnnoted(self) -> None:
+        """A second session that has seen less makes nobody forget what the first one has seen."""
+        self.ids(self.alice, draft("bob"), draft("bob"))
+        self.world.pool.room = 0
+        self.world.waiting(self.bob)
+        self.patch(mailboxes, "PAGE_MESSAGES", 1)
+        self.world.result(self.store.waiting(self.bob.id, 0))
+        self.assertEqual(self.world.result(self.store.mailbox(self.bob.id)).offered, 2)
+
     def test_readingNothingUnnoted(self) -> None:
         """Where the mail was taken meanwhile, there is nothing to note."""
 

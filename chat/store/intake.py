@@ -18,15 +18,16 @@ from chat.store.fates import RETURNED, WAITING
 from chat.store.stretches import INBOX, SENT
 from chat.store.users import Users
 
+_INSERT = (
+    "INSERT{} INTO ledger (id, sender, recipient, position, time, settled, state, options, body, ref,"
+    " code, addressee, subject) VALUES (?1, ?2, ?3, ?4, ?5, ?5, 0, ?6, ?7, "
+)
+#: Of most messages, nothing else is to be said than their ref.
+_PLAIN = f"{_INSERT}?8, NULL, NULL, NULL)"
 #: What is absent is given as 0, which no text is equal to: for each None, and each bool, Python's sqlite3
 #: looks for an adapter first, and that takes longer than to bind all the rest of the row.
-_INSERT = (
-    "INSERT{} INTO ledger (id, sender, recipient, position, time, settled, state, options, ref, code,"
-    " addressee, subject, body) VALUES (?1, ?2, ?3, ?4, ?5, ?5, 0, ?6, nullif(?7, 0), nullif(?8, 0),"
-    " nullif(?9, 0), nullif(?10, 0), ?11)"
-)
-_INSERT_ALL = _INSERT.format(" OR IGNORE")
-_INSERT_ONE = _INSERT.format("")
+_OTHER = f"{_INSERT}nullif(?8, 0), nullif(?9, 0), nullif(?10, 0), nullif(?11, 0))"
+_IGNORE = " OR IGNORE"
 
 #: What is inserted for one draft, as in L{_INSERT}.
 Row = tuple[Any, ...]
@@ -37,6 +38,34 @@ class Post(Struct, frozen=True, gc=False):
 
     sender: int
     drafts: Sequence[Draft]
+
+
+class Rows(Struct):
+    """What is inserted for some drafts."""
+
+    plain: list[Row] = []
+    other: list[Row] = []
+
+    def insert(self, cursor: Cursor, known: str = "") -> bool:
+        """Insert them; whether none was left out.
+
+        @param known: what is done with one whose ref is known: as by default, it is an error; or L{_IGNORE}.
+        """
+        inserted = 0
+        for statement, rows in ((_PLAIN, self.plain), (_OTHER, self.other)):
+            if rows:
+                cursor.executemany(statement.format(known), rows)
+                inserted += cursor.rowcount
+        return inserted == len(self.plain) + len(self.other)
+
+    def add(self, rows: Rows) -> None:
+        """Those, too."""
+        self.plain += rows.plain
+        self.other += rows.other
+
+    def in_order(self) -> list[Row]:
+        """All of them in the order of their ids."""
+        return sorted(self.plain + self.other) if self.other else self.plain
 
 
 class Intake:
@@ -78,34 +107,33 @@ class Intake:
         self._tally.clear()
         self._homes.clear()
         self._users.meet(cursor, lambda: (draft.recipient for post in posts for draft in post.drafts))
-        rows: list[Row] = []
+        rows = Rows()
         outcomes = self._accept_together(cursor, posts, now, rows) if room else None
         if outcomes is None:
             self._tally.clear()
-            rows.clear()
+            rows = Rows()
             outcomes = [self._accept_slowly(cursor, post, now, room, rows) for post in posts]
-        if rows:
-            self._note(cursor, rows)
+        if entered := rows.in_order():
+            self._note(cursor, entered, len(rows.plain))
         return outcomes
 
     def _accept_together(
-        self, cursor: Cursor, posts: Sequence[Post], now: int, rows: list[Row]
+        self, cursor: Cursor, posts: Sequence[Post], now: int, rows: Rows
     ) -> list[list[Outcome]] | None:
         """Enter all drafts as new ones; C{None}, and nothing is entered, if some ref is known already."""
         first_id, first_position = self._books.id, self._books.position
         outcomes = self._enter(cursor, posts, now, rows)
-        if rows:
-            cursor.executemany(_INSERT_ALL, rows)
-            if cursor.rowcount != len(rows):
-                # The ids of those passed over would be gaps.
-                cursor.execute("DELETE FROM ledger WHERE id > ?", (first_id,))
-                self._books.id, self._books.position = first_id, first_position
-                return None
+        if not rows.insert(cursor, _IGNORE):
+            # The ids of those passed over would be gaps.
+            cursor.execute("DELETE FROM ledger WHERE id > ?", (first_id,))
+            self._books.id, self._books.position = first_id, first_position
+            return None
         return outcomes
 
-    def _enter(self, cursor: Cursor, posts: Sequence[Post], now: int, rows: list[Row]) -> list[list[Outcome]]:
+    def _enter(self, cursor: Cursor, posts: Sequence[Post], now: int, rows: Rows) -> list[list[Outcome]]:
         """Give each draft its id and its mailbox; the rows to insert are added to C{rows}."""
         homes = self._homes
+        plain = rows.plain
         id, position = self._books.id, self._books.position
         results: list[list[Outcome]] = []
         for post in posts:
@@ -130,28 +158,33 @@ class Intake:
                         addressee = draft.addressee
                 outcomes.append(Acceptance(id, now, 0, code, mailbox, position, True))
                 ref, subject = draft.ref, draft.subject
-                rows.append(
-                    (
-                        id,
-                        sender,
-                        mailbox,
-                        position,
-                        now,
-                        draft.options,
-                        0 if ref is None else ref,
-                        0 if code is None else code,
-                        0 if addressee is None else addressee,
-                        0 if subject is None else subject,
-                        draft.body,
-                    )
+                row = (
+                    id,
+                    sender,
+                    mailbox,
+                    position,
+                    now,
+                    draft.options,
+                    draft.body,
+                    0 if ref is None else ref,
                 )
+                if code is None and subject is None and ref is not None:
+                    plain.append(row)
+                else:
+                    texts = (code, addressee, subject)
+                    rows.other.append(row + tuple([0 if text is None else text for text in texts]))
             results.append(outcomes)
         self._books.id, self._books.position = id, position
         return results
 
-    def _note(self, cursor: Cursor, rows: Sequence[Row]) -> None:
-        """These were entered: count them where they wait, and note where they are found."""
-        new = [row[7] for row in rows].count(0)  # without a code
+    def _note(self, cursor: Cursor, rows: Sequence[Row], plain: int) -> None:
+        """These were entered: count them where they wait, and note where they are found.
+
+        @param plain: how many of them are of the plain kind.
+        """
+        new = plain
+        if plain < len(rows):
+            new += [row[8] for row in rows if len(row) > 8].count(0)  # without a code
         self._books.fates.accepted(WAITING, new)
         if new < len(rows):
             self._books.fates.accepted(RETURNED, len(rows) - new)
@@ -177,7 +210,7 @@ class Intake:
             if self._limit and self._waiting(cursor, entry.id) >= self._limit:
                 return sender, Code.MAILBOX_FULL.value
             return entry.id, None
-        if entry.freed is None or now - entry.freed < self._reserved:
+        if self._users.holds(entry, now, self._reserved):
             return sender, Code.ACCOUNT_DELETED.value
         return sender, Code.UNKNOWN_RECIPIENT.value
 
@@ -186,9 +219,7 @@ class Intake:
         tally = self._tally.get(account)
         return self._books.mailbox(cursor, account).waiting if tally is None else tally
 
-    def _accept_slowly(
-        self, cursor: Cursor, post: Post, now: int, room: bool, rows: list[Row]
-    ) -> list[Outcome]:
+    def _accept_slowly(self, cursor: Cursor, post: Post, now: int, room: bool, rows: Rows) -> list[Outcome]:
         """One by one, looking for each ref first; without C{room}, nothing new is entered."""
         outcomes: list[Outcome] = []
         alive = self._users.active(cursor, post.sender)
@@ -205,10 +236,10 @@ class Intake:
             elif known is None and not room:
                 outcomes.append(storage_full(draft.ref))
             elif known is None:
-                before = len(rows)
-                outcomes += self._enter(cursor, [Post(post.sender, (draft,))], now, rows)[0]
-                if len(rows) > before:
-                    cursor.execute(_INSERT_ONE, rows[-1])
+                entered = Rows()
+                outcomes += self._enter(cursor, [Post(post.sender, (draft,))], now, entered)[0]
+                entered.insert(cursor)
+                rows.add(entered)
             elif self._is_repeated(cursor, draft, *known[4:5], *known[6:]):
                 id, time, state, code, mailbox, position, *_ = known
                 outcomes.append(Acceptance(id, time, state, code, mailbox, position, False))

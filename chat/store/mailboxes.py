@@ -64,7 +64,8 @@ class Mailboxes:
         """L{waiting} without writing anything: that it was offered is remembered, to be noted later."""
         letters, more = self._page(cursor, page)
         if letters:
-            self._books.unnoted[page[0]] = letters[-1].position
+            unnoted = self._books.unnoted
+            unnoted[page[0]] = max(unnoted.get(page[0], 0), letters[-1].position)
         return letters, more
 
     def offer(self, cursor: Cursor, offered: tuple[int, int]) -> None:

@@ -122,8 +122,10 @@ class Settlement:
         self._books.volumes.leave(cursor, [id for id, _ in messages])
         cursor.executemany(
             "UPDATE ledger SET state = ?, settled = iif(state = 0, ?, settled), subject = NULL, body = NULL,"
-            " digest = iif(ref IS NULL, NULL, coalesce(digest, contents_digest(coalesce(addressee,"
-            " (SELECT name FROM users.accounts AS a WHERE a.id = recipient)), subject, body)))"
+            # As blobs: of a text, not every driver hands over what is behind a NUL.
+            " digest = iif(ref IS NULL, NULL, coalesce(digest, contents_digest(CAST(coalesce(addressee,"
+            " (SELECT name FROM users.accounts AS a WHERE a.id = recipient)) AS BLOB), CAST(subject AS BLOB),"
+            " CAST(body AS BLOB))))"
             " WHERE id = ?",
             [(state, now, id) for id, _ in messages],
         )
