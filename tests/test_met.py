@@ -23,7 +23,7 @@ class MeetTests(SynchronousTestCase):
         self.patch(users, "FEW", 2)
         self.world = open_world(self)
         self.names = [f"person{number}" for number in range(8)]
-        accounts = self.world.sign_up(*self.names)
+        self.accounts = accounts = self.world.sign_up(*self.names)
         self.world.delete(accounts[3])
         self.world.result(self.world.store.block(accounts[4].id, "person5", True))
         self.asked: list[list[str | None]] = []
@@ -71,10 +71,27 @@ class MeetTests(SynchronousTestCase):
 
     def test_notTooMany(self) -> None:
         """No more are remembered than ever."""
-        self.patch(users, "REMEMBERED", 4)
+        self.patch(users, "NAMES", 4)
         for name in self.names[:3]:
             self.users.named(self.cursor(), name)
         self.meet(*self.names[5:])
         for name in self.names[5:]:
             self.users.named(NOBODY, name)
         self.assertRaises(AttributeError, self.users.named, NOBODY, self.names[0])
+
+    def test_othersComeAndGo(self) -> None:
+        """Who joins, blocks or leaves is looked up anew, and nobody else is."""
+        known = self.world.store._users
+        self.world.send(self.accounts[0], "person1")
+        for change, kept in (
+            (lambda: self.world.sign_up("newcomer"), True),
+            (lambda: self.world.result(self.world.store.block(self.accounts[2].id, "person5", True)), True),
+            (lambda: self.world.delete(self.accounts[6]), True),
+            (lambda: self.world.delete(self.accounts[5]), False),  # others had blocked this one
+        ):
+            known.named(self.cursor(), "newcomer")
+            change()
+            if kept:
+                self.assertEqual(known.named(NOBODY, "person1"), Users().named(self.cursor(), "person1"))
+            for name in (*self.names, "newcomer"):
+                self.assertEqual(known.named(self.cursor(), name), Users().named(self.cursor(), name))

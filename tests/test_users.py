@@ -207,7 +207,8 @@ class MemoryTests(UsersCase):
 
     def test_boundedMemory(self) -> None:
         """Any number of names can be asked for: only so many are remembered, and all are answered."""
-        self.patch(users, "REMEMBERED", 2)
+        self.patch(users, "NAMES", 2)
+        self.patch(users, "IDS", 2)
         known = users.Users()
         names = ["alice", "bob", "carol", "dave"]
         accounts = {name: self.join(name) for name in names}

@@ -46,7 +46,7 @@ def change(cursor: Cursor, users: Users, wanted: Change, now: int) -> Names:
             cursor.execute("INSERT OR IGNORE INTO users.blocks VALUES (?, ?, ?)", (account, entry.id, now))
         else:
             return Refusal(Code.TOO_LARGE, f"At most {MOST} accounts can be blocked. Unblock one first.")
-        users.forget_one(account)
+        users.forget_one(cursor, account)
     return _names(cursor, account)
 
 

@@ -20,9 +20,6 @@ _PRAGMAS = (
     # What was removed is overwritten, whatever this build of SQLite does by itself.
     "PRAGMA {file}.secure_delete = ON",
 )
-#: How much of users.db may be kept in memory, in KiB: the names of some hundred thousand accounts. With what
-#: SQLite keeps by itself, 2 MiB, most names would be read anew where each message goes to another account.
-_USERS_CACHE = 8192
 
 
 def threaded_pool(reactor: object, directory: Path, opener: Opener = PLAIN) -> ConnectionPool:
@@ -60,7 +57,6 @@ def _arguments(directory: Path, opener: Opener) -> dict[str, Any]:
         for file in ALIASES.values():
             for pragma in _PRAGMAS:
                 connection.execute(pragma.format(file=file))
-        connection.execute(f"PRAGMA users.cache_size = -{_USERS_CACHE}")
         prepare(connection)
 
     return {

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Callable, Iterable, NamedTuple
+from typing import Callable, Iterable
+
+from msgspec import Struct
 
 from chat.ledger import Account, AccountState
 from chat.store import invitations, skeletons
 from chat.store.commit import Cursor
 
-#: How many names and ids are remembered; more are looked up again.
-REMEMBERED = 20_000
+#: How many names and ids are remembered; more are looked up again. A name takes some 200 bytes, and to look
+#: it up a third as long as to accept a message.
+NAMES = 100_000
+IDS = 20_000
 #: As long as no more names have to be looked up for what is written together, each is looked up alone.
 FEW = 16
 
@@ -21,7 +25,7 @@ _ENTRY = (
 )
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True, gc=False):
     """An account as it stands, or the last one that had the name.
 
     @ivar blocks: whether there is anybody it does not want to hear from, see L{chat.store.blocks}.
@@ -55,9 +59,11 @@ class Users:
         self._by_name.clear()
         self._by_id.clear()
 
-    def forget_one(self, id: int) -> None:
-        """The same of one account, which was looked up by its number."""
-        self._by_name.pop(self._by_id.pop(id).name, None)
+    def forget_one(self, cursor: Cursor, id: int) -> None:
+        """The same of one account."""
+        for (name,) in cursor.execute("SELECT name FROM users.accounts WHERE id = ?", (id,)):
+            self._by_name.pop(name, None)
+        self._by_id.pop(id, None)
 
     def named(self, cursor: Cursor, name: str) -> Entry | None:
         """The account of this prepared name, or the last one that had it."""
@@ -71,7 +77,7 @@ class Users:
             (name, name),
         ).fetchone()
         entry = None if row is None else Entry(*row)
-        if len(self._by_name) >= REMEMBERED:
+        if len(self._by_name) >= NAMES:
             self._by_name.clear()
         self._by_name[name] = entry
         self._strangers += 1
@@ -89,7 +95,7 @@ class Users:
                 (json.dumps(list(unknown)),),
             )
             entries = {row[1]: Entry(*row) for row in found}
-            if len(self._by_name) + len(entries) > REMEMBERED:
+            if len(self._by_name) + len(entries) > NAMES:
                 self._by_name.clear()
             self._by_name |= entries
             self._strangers = len(unknown)
@@ -104,7 +110,7 @@ class Users:
             if row is None:
                 return None
             entry = Entry(*row)
-            if len(self._by_id) >= REMEMBERED:
+            if len(self._by_id) >= IDS:
                 self._by_id.clear()
             self._by_id[id] = entry
         return entry
@@ -135,7 +141,7 @@ class Users:
         id = cursor.lastrowid
         assert id is not None
         skeletons.note(cursor, id, name)
-        self.forget()
+        self.forget_one(cursor, id)
         return Account(id, name)
 
     def activate(self, cursor: Cursor, id: int, invitation: bytes | None, now: int) -> bool:
@@ -143,21 +149,22 @@ class Users:
         if invitation is not None and not invitations.use(cursor, invitation, now):
             return False
         cursor.execute("UPDATE users.accounts SET state = 0 WHERE id = ? AND state = 3", (id,))
-        self.forget()
+        self.forget_one(cursor, id)
         return True
 
     def abandon(self, cursor: Cursor, id: int) -> None:
         """The joining account is not to be."""
+        self.forget_one(cursor, id)
         cursor.execute("DELETE FROM users.accounts WHERE id = ? AND state = 3", (id,))
         if cursor.rowcount:
             skeletons.forget(cursor, id)
-        self.forget()
 
     def leave(self, cursor: Cursor, id: int) -> bool:
         """Mark the account as leaving; whether it was active."""
         cursor.execute("UPDATE users.accounts SET state = 1 WHERE id = ? AND state = 0", (id,))
-        self.forget()
-        return cursor.rowcount == 1
+        left = cursor.rowcount == 1
+        self.forget_one(cursor, id)
+        return left
 
     def unfinished(self, cursor: Cursor) -> tuple[list[Account], list[Account]]:
         """The accounts that were leaving, and those that were joining, when the server stopped."""
@@ -171,5 +178,7 @@ class Users:
     def free(self, cursor: Cursor, id: int, now: int) -> None:
         """Mark a leaving account as deleted; the name can be given again some time after C{now}."""
         cursor.execute("UPDATE users.accounts SET state = 2, freed = ? WHERE id = ? AND state = 1", (now, id))
+        self.forget_one(cursor, id)
         cursor.execute("DELETE FROM users.blocks WHERE account = ? OR blocked = ?", (id, id))
-        self.forget()
+        if cursor.rowcount:
+            self.forget()  # others may block nobody any more
