@@ -20,9 +20,11 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
+from chat.prepared import NAME_BYTES
 from chat.spelling import RULES, apart
 from chat.store import stretches
 from chat.store.commit import Cursor
@@ -47,9 +49,15 @@ _PARTS = re.compile(r"[^\W_]+")
 _COLUMNS = "id, sender, recipient, code, addressee, subject, body, state, time"
 
 
-def parts(name: str) -> list[str]:
+def parts(name: str) -> tuple[str, ...]:
     """What a name is made of; each can be searched for."""
-    return _PARTS.findall(apart(name))
+    # What is longer is the name of no account, and must not fill the memory.
+    return _parts_of(name) if len(name) <= NAME_BYTES else _parts_of.__wrapped__(name)
+
+
+@lru_cache(maxsize=4096)
+def _parts_of(name: str) -> tuple[str, ...]:
+    return tuple(_PARTS.findall(apart(name)))
 
 
 def creation(volume: int) -> str:
@@ -81,6 +89,10 @@ class Marks:
     def correspondent(self, sent: bool, part: str) -> str:
         """What those have that went to, or came from, somebody with this part in their name."""
         return f"{self._addressee if sent else self._sender}{part}"
+
+
+#: The last ones, for most messages are between accounts that others are from or to.
+_marks_of = lru_cache(maxsize=4096)(Marks)
 
 
 class Left(NamedTuple):
@@ -220,7 +232,7 @@ class Volumes:
         self, cursor: Cursor, sender: int, recipient: int, code: str | None, addressee: str | None
     ) -> str:
         """The marks of a message."""
-        owner, author = Marks(recipient), Marks(sender)
+        owner, author = _marks_of(recipient), _marks_of(sender)
         to = self._users.name(cursor, recipient) if addressee is None else addressee
         # What came back to its sender is with whom it was meant for.
         correspondent = self._users.name(cursor, sender) if code is None else to
