@@ -110,6 +110,18 @@ class SpellingTests(SearchCase):
         self.assertEqual(self.world.sql("SELECT name FROM sqlite_schema WHERE name LIKE 'words%'"), [])
         self.assertClean()
 
+    def test_volumeGone(self) -> None:
+        """Where a volume was lost from the file, the index can be made anew."""
+        id = self.send(self.alice, "bob", "word")
+        self.assertFinds(self.bob, "word", id)
+        self.world.sql("DROP TABLE words_0")
+        self.patch(volumes, "RULES", "others")
+        self.world.store._books.forget()
+        self.world.result(self.world.store.extend(True))
+        self.assertEqual(self.indexed(), (1, 1))
+        self.assertFinds(self.bob, "word", id)
+        self.assertClean()
+
     def test_anything(self) -> None:
         """Whatever words are written, whoever asks for one of them as it was written finds it."""
         letters = st.characters(whitelist_categories=("L", "N", "M"), blacklist_characters="\ue000")

@@ -246,7 +246,7 @@ class Volumes:
         if volume not in self._made:
             cursor.execute("DELETE FROM volumes WHERE number = ? AND outdated", (volume,))
             if cursor.rowcount:
-                cursor.execute(f"DROP TABLE words_{volume}")
+                cursor.execute(f"DROP TABLE IF EXISTS words_{volume}")
 
     def _make(self, cursor: Cursor, volume: int) -> None:
         """Make sure that there is this volume."""
