@@ -1,7 +1,7 @@
 """A real browser: headless Chromium on the page of a real daemon.
 
-    browser = Browser.shared(self)
-    alice = browser.window(self, daemon)
+    browser = Browser.shared()
+    alice = browser.window(self, address(daemon))
     alice.page.fill("#body", "Hello")
 
 One Chromium is started for all the tests of a run; each window has its own storage, as on another
@@ -72,7 +72,9 @@ class Browser:
                 raise SkipTest("no playwright here: pip install playwright") from None
             playwright = sync_playwright().start()
             atexit.register(playwright.stop)
-            chromium = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+            chromium = playwright.chromium.launch(
+                executable_path=program, args=list(FLAGS), timeout=PATIENCE * 1000
+            )
             cls._one = cls(chromium, playwright)
         return cls._one
 
@@ -157,11 +159,6 @@ class Window:
         if text is not None:
             found = found.filter(has_text=text)
         found.first.wait_for()
-
-    @property
-    def port(self) -> str:
-        """The port that the page is on."""
-        return self.address.split(":")[2].split("/")[0]
 
     def nudge(self) -> None:
         """Let the browser say that the network is back, as it does when it has a new one."""

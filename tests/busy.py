@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chat.store.files import path
 from tests.daemon import ROOT
 
 _BUSY = """
@@ -40,3 +43,9 @@ def busy(case: SynchronousTestCase, directory: Path) -> subprocess.Popen[str]:
     case.addCleanup(program.kill)
     case.assertEqual(program.stdout.readline(), "ready\n")
     return program
+
+
+def grown(directory: Path) -> int:
+    """How many messages the ledger there has by now."""
+    with closing(sqlite3.connect(path(directory, "messages"))) as connection:
+        return int(connection.execute("SELECT count(*) FROM ledger").fetchone()[0])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import queue
+import random
 import re
 import signal
 import socket
@@ -29,8 +30,8 @@ from chat.wire import Codec
 from tests.talker import Said, Talker, keywords, password
 
 ROOT = Path(__file__).resolve().parent.parent
-#: How long anything may take, in seconds.
-PATIENCE = 30.0
+#: How long anything may take, in seconds: far more than it does, also where much else is under way.
+PATIENCE = 120.0
 #: What the log says at the end of an orderly stop.
 STOPPED = "everything accepted is on disk"
 
@@ -42,6 +43,22 @@ TWIST = (sys.executable, "-m", "twisted")
 def environment() -> dict[str, str]:
     """In which C{chat} and its plugin are found, from wherever it is started."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def free_port() -> int:
+    """A port on loopback that nobody has, now or by accident later.
+
+    Not one that the system gives to clients: somebody who calls such a port while no server
+    listens there may be connected to himself, and then the server cannot have it.
+    """
+    while True:
+        port = random.SystemRandom().randrange(15_000, 30_000)
+        with socket.socket() as tried:
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def execute(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -301,6 +318,7 @@ __all__ = [
     "Caller",
     "Daemon",
     "execute",
+    "free_port",
     "password",
     "trusting",
     "until",

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import providers
 from msgspec.inspect import (
     BoolType,
     IntType,
@@ -26,7 +27,12 @@ from msgspec.inspect import (
 from chat import messages as m
 from chat.times import rfc3339
 
-#: Always the same examples, and no notes about them on disk.
+# Some versions draw now and then what is written in any module that happens to be imported: other
+# examples after other tests.
+if hasattr(providers, "_get_local_constants"):
+    providers._get_local_constants = lambda: providers._local_constants
+
+#: Always the same examples, whatever else is tried before, and no notes about them on disk.
 ALWAYS = settings(
     derandomize=True,
     database=None,

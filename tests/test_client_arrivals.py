@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chat.client.arrivals import PAUSE_SECONDS, Arrivals
 from chat.client.console import OutputGone
 from chat.messages import Message
+from tests.terminals import put_away
 from tests.test_line_client import TERMINALS, LineTests, shared_daemon
 
 
@@ -207,14 +208,12 @@ class Screen(io.StringIO):
 class TerminalTests(SynchronousTestCase):
     """The real program on a real terminal."""
 
-    timeout = 120
-
     def test_only_appended(self) -> None:
         """On 40 columns, with a long line being typed: nothing above it ever changes."""
         daemon = shared_daemon()
         user = daemon.user("alice")
         person = daemon.terminal(daemon.addresses["json"], *user, columns=40)
-        self.addCleanup(person.close)
+        self.addCleanup(put_away, person)
         person.logfile_read = screen = Screen(40)
         settled: list[list[str]] = []
 

@@ -18,10 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chat.client.spool import waiting
 from chat.client.state import State
+from tests.daemon import PATIENCE
 from tests.test_line_client import Daemon, shared_daemon
-
-#: Far more than anything here takes, so that a test fails rather than hangs.
-PATIENCE = 60.0
 
 
 class Listening:
@@ -77,8 +75,6 @@ class Listening:
 
 class KilledTests(SynchronousTestCase):
     """C{kill -9} of the real client, with the real server."""
-
-    timeout = 120
 
     def setUp(self) -> None:
         """A server, and a client's outbox."""

@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from chat.client import Backoff, Client, Fate
 from chat.messages import Accepted, Message
 from chat.wire import Codec
+from tests.daemon import PATIENCE
 from tests.test_line_client import ROOT, shared_daemon
 
 reactor: Any = global_reactor
@@ -95,7 +96,7 @@ class BreakingProxy(Factory):
 class BreakingTests(TestCase):
     """Real sockets that break; nothing lost, nothing doubled."""
 
-    timeout = 120
+    timeout = 300
 
     async def _talk(self, codec: Codec) -> None:
         """Two clients write to each other while their connections break again and again."""
@@ -171,7 +172,7 @@ class ExampleTests(SynchronousTestCase):
             env=daemon.environment,
             capture_output=True,
             encoding="utf-8",
-            timeout=60,
+            timeout=PATIENCE,
         )
         expected = re.sub("^    ", "", printed[1], flags=re.M).strip()
         # The number of the message depends on what the other tests have sent.

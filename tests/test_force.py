@@ -21,10 +21,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from chat.admin.audit import audit
-from tests.daemon import PATIENCE, Caller, Daemon, environment, until
+from tests.daemon import PATIENCE, Caller, Daemon, environment, free_port, until
 from tests.force.books import Books, Broken, Row
 from tests.force.run import Ordeal
-from tests.force.server import free_port
 from tests.talker import Said, keywords
 from tests.world import open_world
 
@@ -140,7 +139,7 @@ class ForceCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Choose a folder and a port."""
         self.daemon = Daemon(self)
-        port = free_port(random.Random())
+        port = free_port()
         self.door = ("--json", f"tcp:{port}:interface=127.0.0.1")
         self.address = f"127.0.0.1:{port}"
 

@@ -42,14 +42,14 @@ from tests.network import START, Network
 from tests.talker import Talker, keywords, password
 from tests.wire import Wire
 
-#: For each target; a minute in sum where the whole of the tests is run.
-SECONDS = 5.0
+#: How many each target is fed with: the same on every machine. It takes a few seconds.
+INPUTS = {"json": 4000, "der": 3000, "text": 1500, "session": 700, "web": 1000}
 #: How a translator gives frames.
 Take = Callable[..., Sequence[Incoming]]
 
 
 class CampaignTests(SynchronousTestCase):
-    """Each target, for a while, with inputs of one seed."""
+    """Each target, with inputs of one seed."""
 
     def assertFindsNothing(self, name: str) -> None:
         """No input of this seed makes the target do what it must not."""
@@ -57,9 +57,7 @@ class CampaignTests(SynchronousTestCase):
         directory.mkdir()
         target = TARGETS[name](directory)
         self.addCleanup(target.close)
-        tally = campaign(target, 20261122, None, SECONDS)
-        self.assertEqual(tally.found, {})
-        self.assertGreater(tally.inputs, 50)
+        self.assertEqual(campaign(target, 20261122, INPUTS[name], None).found, {})
 
     def test_json(self) -> None:
         """The JSON decoder."""

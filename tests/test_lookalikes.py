@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chat.lookalikes import one_script, skeleton
 from chat.prepared import address
+from tests.strategies import ALWAYS
 
 
 class SkeletonTests(SynchronousTestCase):
@@ -58,6 +59,7 @@ class SkeletonTests(SynchronousTestCase):
         for name in ("é", "ǖ", "한글", "ά"):
             self.assertEqual(skeleton(name), skeleton(unicodedata.normalize("NFD", name)))
 
+    @ALWAYS
     @given(st.text(max_size=20))
     def test_any(self, text: str) -> None:
         """Every name has one, and it is its own."""
@@ -118,6 +120,7 @@ class ScriptTests(SynchronousTestCase):
         self.assertTrue(one_script("محمد34"))
         self.assertFalse(one_script("محمد3٤"))
 
+    @ALWAYS
     @given(st.text(max_size=20))
     def test_any(self, text: str) -> None:
         """Any name is one thing or the other."""

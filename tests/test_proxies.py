@@ -16,14 +16,14 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from chat.conformance.wires import Address
 from chat.wire import Codec
-from tests.daemon import PATIENCE, ROOT, Caller, Daemon, password, trusting, until
+from tests.daemon import PATIENCE, ROOT, Caller, Daemon, free_port, password, trusting, until
 from tests.tls import given
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 #: An address of this machine from which somebody asks the proxy, so that it is told from the proxy's own.
 ASKER = "127.0.0.9"
 #: What one event takes, at most, to come through a proxy that does not gather them.
-AT_ONCE = 5.0
+AT_ONCE = 30.0
 
 
 def documented(name: str) -> str:
@@ -43,12 +43,6 @@ def installed(program: str) -> str:
     if found is None:
         raise SkipTest(f"{program} is not installed here")
     return found
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 class ProxyTestCase(SynchronousTestCase):
@@ -164,7 +158,7 @@ class ProxyTestCase(SynchronousTestCase):
     def try_events(self, alice: Caller) -> None:
         """Each event comes when it happens, and not when many have gathered."""
         connection = self.connect()
-        connection.request("GET", "/chat/events?for=20s", headers=self.shown("bob"))
+        connection.request("GET", "/chat/events?for=90s", headers=self.shown("bob"))
         stream = connection.getresponse()
         self.assertEqual(stream.status, 200)
         for body in ("now", "and now"):

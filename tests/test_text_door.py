@@ -6,17 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests.daemon import PATIENCE, ROOT
+from tests.terminals import put_away
 
 try:
     import pexpect
 except ImportError:  # pragma: no cover
     pexpect = None
-
-ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 30  # seconds, for a slow machine; nothing waits that long when all is well
 
 
 def obstacle() -> str | None:
@@ -76,14 +75,13 @@ class Person:
 
     def hangs_up(self) -> None:
         """The program is ended from outside."""
-        self.terminal.close(force=True)
+        put_away(self.terminal)
 
 
 class TextDoorTests(SynchronousTestCase):
     """People at real terminals talk to a real server."""
 
     skip = obstacle()
-    timeout = 120
 
     def setUp(self) -> None:
         """Start a server on files of its own, with the text door only."""
@@ -96,7 +94,7 @@ class TextDoorTests(SynchronousTestCase):
             timeout=PATIENCE,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        self.addCleanup(self.server.close, force=True)
+        self.addCleanup(put_away, self.server)
         self.server.expect(r"text door listening on 127\.0\.0\.1:(\d+)")
         self.port = int(self.server.match[1])
 

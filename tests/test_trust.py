@@ -67,6 +67,7 @@ from chat.tls.certificate import Identity
 from chat.tls.context import context
 from chat.tls.fingerprint import fingerprint, words
 from chat.wire import Codec
+from tests.terminals import put_away
 from tests.test_client import ClientTests, Line, MemoryServer, MemorySession
 from tests.test_line_client import TERMINALS, Daemon, LineTests, ScriptedConsole
 
@@ -1117,7 +1118,7 @@ class ScriptMeetingTests(SecureCase, LineTests):
 class TrustingTests(TestCase):
     """C{chat trust}, with a real port."""
 
-    timeout = 30
+    timeout = 300
 
     async def listen(self, identity: Identity | None) -> Host:
         """A server with this certificate, or without TLS; it notes what it hears."""
@@ -1240,6 +1241,7 @@ class WholeTests(SynchronousTestCase):
     def meet(self) -> None:
         """At a terminal the server is shown, and what is typed is compared; then it is known."""
         terminal = self.daemon.terminal(f"tls://{self.address}", "--plain", *self.daemon.user("alice"))
+        self.addCleanup(put_away, terminal)
         terminal.expect_exact(words(self.shown()))
         terminal.expect_exact("what it should be called) ")
         terminal.sendline(words(self.shown()))

@@ -60,7 +60,7 @@ class Ordeal:
         self._folder = folder
         self._signal = signal
         self._chance = random.Random(seed)
-        self._server = Server(reactor, folder, self._chance)
+        self._server = Server(reactor, folder)
         self.books = Books(self._chance)
         self._users = crowd(reactor, self._server, self.books, self._chance)
         self._checks: list[Deferred[None]] = []

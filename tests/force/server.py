@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +10,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from tests.daemon import TWISTD, environment
+from tests.daemon import TWISTD, environment, free_port
 
 #: What a start may take, in seconds.
 START_SECONDS = 60.0
 #: What an orderly stop may take: the server waits at most 5 s for clients that do not read, and
 #: closes what is then still open.
 STOP_SECONDS = 30.0
-
-
-def free_port(chance: random.Random) -> int:
-    """A port on loopback that nobody has, now or by accident later.
-
-    Not one that the system gives to clients: somebody who calls such a port while no server
-    listens there may be connected to himself, and then the server cannot have it.
-    """
-    while True:
-        port = chance.randrange(15_000, 30_000)
-        with socket.socket() as tried:
-            try:
-                tried.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Server:
@@ -44,12 +26,12 @@ class Server:
     @ivar starts: how often it was started.
     """
 
-    def __init__(self, reactor: Any, folder: Path, chance: random.Random, *options: str) -> None:
+    def __init__(self, reactor: Any, folder: Path, *options: str) -> None:
         """Choose the ports; nothing runs yet."""
         self._reactor = reactor
         self.folder = folder
         self.data = folder / "data"
-        self.ports = {kind: free_port(chance) for kind in ("json", "der")}
+        self.ports = {kind: free_port() for kind in ("json", "der")}
         self.starts = 0
         self._options = options
         self._life: Life | None = None

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import pexpect
 
+from tests.terminals import put_away
+
 #: What is typed takes so many seconds for each key, and what is to be read so many for each line.
 KEY = 0.07
 #: Nothing is longer quiet than this, in the recording.
@@ -79,7 +81,7 @@ class Recording:
 
     def kill(self) -> None:
         """End it; harmless when it has ended."""
-        self._program.close(force=True)
+        put_away(self._program)
 
     @property
     def shortened(self) -> list[Event]:
