@@ -163,7 +163,8 @@ class TranslatorTests(SynchronousTestCase):
         for codec in Codec:
             translator = FrameTranslator(codec)
             wire = translator.render([Ping(), Pong(), *SAMPLES])
-            translator.feed(wire)
+            translator.feed(wire[:9])
+            translator.feed(wire[9:])
             self.assertEqual(translator.buffered, len(wire))
             self.assertEqual(translator.take(1 << 20), [Ping(), Pong(), *SAMPLES])
             self.assertEqual(translator.buffered, 0)

@@ -27,15 +27,13 @@ from chat.conformance.check import CHECKS, Room, Server, sign_up
 from chat.conformance.codecs import CODECS, Codec, Plain
 from chat.conformance.wires import Address, parse_address
 from chat.invitation import parse
-from tests.daemon import trusting
+from tests.daemon import PATIENCE, trusting
 from tests.test_audit import called
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "protocol.rst"
 HTTP_PAGE = ROOT / "docs" / "http.rst"
 LOOPBACK = "tcp:0:interface=127.0.0.1"
-#: For a slow machine; nothing waits that long when all is well.
-PATIENCE = 30.0
 
 
 class Daemon:
@@ -137,11 +135,11 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual([line for line in rest.splitlines() if "import time:" in line], [])
 
     def test_json(self) -> None:
-        """Every check of the JSON door passes, those of the time-out and of the last word included."""
-        daemon = self.start("--login-timeout", "2")
-        verdict = self.passes(daemon.server("json", login_timeout=2.0, process=daemon.process.pid))
+        """Every check of the JSON door passes, that of the last word included."""
+        daemon = self.start()
+        verdict = self.passes(daemon.server("json", process=daemon.process.pid))
         others = {name for name, check in CHECKS.items() if check.codec in ("der", "http")}
-        self.assertEqual(verdict.skipped(), others | NOT_OPEN)
+        self.assertEqual(verdict.skipped(), others | NOT_OPEN | {"login-timeout"})
         self.assertRegex(verdict.lines[-1], r"^\d+ passed, 0 failed, \d+ skipped$")
         self.assertSound(daemon)
 
@@ -153,9 +151,20 @@ class ServerTests(SynchronousTestCase):
         self.assertEqual(verdict.skipped(), others | NOT_OPEN | {"login-timeout"})
         self.assertSound(daemon)
 
+    def test_login_timeout(self) -> None:
+        """The check of the time that a login may take passes, where no other check has to be as quick."""
+        daemon = self.start("--login-timeout", "2")
+        for codec in ("json", "web"):
+            self.passes(daemon.server(codec, login_timeout=2.0), "login-timeout")
+        liar = Liar(daemon.doors["json"], CODECS["json"], setting("fatal", code="bad-luck"))
+        server = daemon.server("json", login_timeout=2.0)._replace(address=liar.address)
+        self.assertIn("bad-luck", str(fault(CHECKS["login-timeout"], server)))
+        liar.close()
+        self.assertSound(daemon)
+
     def test_web(self) -> None:
         """Every check of the JSON door passes by the WebSocket, through TLS, as at other doors with TLS."""
-        daemon = self.start("--tls", "--login-timeout", "2")
+        daemon = self.start("--tls")
         self.passes(daemon.server("json"), "greeting", "malformed-frames")
         self.passes(daemon.server("der"), "greeting", "malformed-values")
         door = daemon.doors["web"]
@@ -165,9 +174,9 @@ class ServerTests(SynchronousTestCase):
             web.request("GET", path)
             self.assertLess(web.getresponse().status, 500, path)
             web.close()
-        verdict = self.passes(daemon.server("web", login_timeout=2.0, process=daemon.process.pid))
+        verdict = self.passes(daemon.server("web", process=daemon.process.pid))
         others = {name for name, check in CHECKS.items() if check.codec in ("der", "http")}
-        self.assertEqual(verdict.skipped(), others | NOT_OPEN)
+        self.assertEqual(verdict.skipped(), others | NOT_OPEN | {"login-timeout"})
         self.assertSound(daemon)
 
     def test_closed(self) -> None:
@@ -472,6 +481,27 @@ def never_automatic(data: Plain) -> None:
         data.pop("automatic", None)
 
 
+def later(code: str) -> Lie:
+    """A reserved name is taken for a new one, and refused with this code once there is a password, too."""
+    awaited = False
+
+    @about("failed", "username")
+    def lie(data: Plain) -> Optional[list[Plain]]:
+        nonlocal awaited
+        if data.get("code") == "name-reserved":
+            awaited = True
+            return [{"type": "system", "data": {"keyword": "new-password"}}]
+        if not awaited:
+            return None
+        if data["keyword"] == "username":  # what was asked behind the refusal
+            return []
+        awaited = False
+        data["code"] = code
+        return None
+
+    return lie
+
+
 #: Lies, and the checks that see through them; together these are all the checks.
 LIES: dict[str, tuple[Callable[[], Lie], str]] = {
     "another version": (lambda: setting("version", protocol=2), "greeting"),
@@ -580,24 +610,18 @@ class LiarTests(SynchronousTestCase):
     def test_special_servers(self) -> None:
         """So do those that need a server of a special kind."""
         data = self.mktemp()
-        daemon = Daemon(data, "--login-timeout", "1", "--registration", "closed")
+        daemon = Daemon(data, "--registration", "closed")
         self.addCleanup(daemon.stop)
-        for check, lie in (
-            ("closed-sign-up", setting("failed", code="bad-luck")),
-            ("closed-recovery", setting("failed", code="bad-luck")),
-            ("invited", setting("failed", code="bad-luck")),
-            ("login-timeout", setting("fatal", code="bad-luck")),
-        ):
-            liar = Liar(daemon.doors["json"], CODECS["json"], lie)
-            server = daemon.server("json", patience=3.0, login_timeout=1.0, invitation="none")
-            server = server._replace(address=liar.address)
-            self.assertIsNot(fault(CHECKS[check], server), None, check)
-            liar.close()
+        liar = Liar(daemon.doors["json"], CODECS["json"], setting("failed", code="bad-luck"))
+        server = daemon.server("json", patience=3.0, invitation="none")._replace(address=liar.address)
+        for check in NOT_OPEN:
+            self.assertIn("bad-luck", str(fault(CHECKS[check], server)), check)
+        liar.close()
         open_door = Daemon(self.mktemp())
         self.addCleanup(open_door.stop)
         liar = Liar(open_door.doors["json"], CODECS["json"], setting("fatal", code="bad-luck"))
         server = open_door.server("json", process=open_door.process.pid)._replace(address=liar.address)
-        self.assertIsNot(fault(CHECKS["shutting-down"], server), None)
+        self.assertIn("bad-luck", str(fault(CHECKS["shutting-down"], server)))
         liar.close()
 
     def test_without_tokens(self) -> None:
@@ -613,6 +637,16 @@ class LiarTests(SynchronousTestCase):
         why = "the server does not know tokens, which are optional"
         self.assertEqual(verdict.lines[:-1], [f"skip {check.name}: {why}" for check in checks])
         self.assertEqual(verdict.lines[-1], f"0 passed, 0 failed, {len(checks)} skipped")
+
+    def test_reserved_only_at_the_end(self) -> None:
+        """A server may say that a name is reserved when it hears the password, as it does of others."""
+        daemon = Daemon(self.mktemp())
+        self.addCleanup(daemon.stop)
+        for code in ("name-reserved", "bad-luck"):
+            liar = Liar(daemon.doors["json"], CODECS["json"], later(code))
+            self.addCleanup(liar.close)
+            server = daemon.server("json")._replace(address=liar.address)
+            self.assertEqual(fault(CHECKS["reserved-name"], server) is None, code == "name-reserved")
 
     def test_without_search(self) -> None:
         """So are the checks of search."""
@@ -674,13 +708,23 @@ class SpokenTests(SynchronousTestCase):
                 (("ws://localhost:5380/socket", "--codec", "der"), "The web speaks JSON"),
                 ((f"127.0.0.1:{port}", "no-such-check"), "no check no-such-check"),
                 ((f"127.0.0.1:{port}", "--codec", "xml"), "xml"),
-                ((f"127.0.0.1:{port}", "--patience", "never"), "never"),
+                (
+                    (f"127.0.0.1:{port}", "--patience", "never"),
+                    "not a number of seconds over 0 and up to 3600: 'never'",
+                ),
+                ((f"127.0.0.1:{port}", "--quiet", "0"), "not a number of seconds over 0 and up to 3600: '0'"),
+                ((f"127.0.0.1:{port}", "--terminate", "0"), "not the number of a process: '0'"),
+                ((f"127.0.0.1:{port}", "--terminate", "-1"), "not the number of a process: '-1'"),
+                ((f"127.0.0.1:{port}", "--terminate", "x"), "not the number of a process: 'x'"),
+                ((f"http://127.0.0.1:{port}", "ping", "greeting"), "none of these checks is of HTTP"),
             ]
             for arguments, why in usages:
                 status, out, err = self.run_it(*arguments)
                 self.assertEqual((status, out), (2, ""), arguments)
                 self.assertIn(why, err)
-        status, out, err = self.run_it(f"127.0.0.1:{port}")
+        with socket.socket() as taken:  # and nobody listens there
+            taken.bind(("127.0.0.1", 0))
+            status, out, err = self.run_it(f"127.0.0.1:{taken.getsockname()[1]}")
         self.assertEqual((status, out), (2, ""))
         self.assertIn("nobody answers", err)
 
@@ -715,6 +759,8 @@ class SpokenTests(SynchronousTestCase):
             (b"\x1b[2Jhello\n", "not JSON"),
             (b'{"type":"system","data":{"keyword":"version"},"type":"system"}\n', "duplicate keys"),
             (b"[]\n", "no JSON object"),
+            (b'{"type":"system","data":{"keyword":"version","protocol":1,"server":"\\ud800"}}\n', "not JSON"),
+            (b'{"type":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "not JSON"),
             (b'{"type":"login","data":{}}\n', "no type or no data"),
             (b'{"type":"system","data":{"keyword":"ping"}}\n', "keyword servers do not say"),
             (b'{"type":"system","data":{"keyword":"version","protocol":1}}\n', "lacks server"),
@@ -726,7 +772,7 @@ class SpokenTests(SynchronousTestCase):
                 thread = threading.Thread(target=_say, args=(listener, said))
                 thread.start()
                 address = f"127.0.0.1:{listener.getsockname()[1]}"
-                status, out, _ = self.run_it(address, "--patience", "5", "greeting")
+                status, out, _ = self.run_it(address, "--patience", f"{PATIENCE}", "greeting")
                 thread.join()
             self.assertEqual(status, 1, said)
             self.assertIn(why, out)

@@ -99,6 +99,12 @@ class WebSocketTests(SynchronousTestCase):
         self.assertEqual(self.there.recv(99), b"\x8a\x81the \x04" + b"\x88\x82the w\x80")
         self.assertEqual(made.recv(1 << 16), b"")
 
+    def test_empty_fragments(self) -> None:
+        """The first fragment of a message may be empty, and so may any other."""
+        made = self.socket(b"\x01\x00\x00\x00\x80\x02a\n\x81\x02b\n")
+        self.assertEqual(made.recv(1 << 16), b"a\n")
+        self.assertEqual(made.recv(1 << 16), b"b\n")
+
     def test_end(self) -> None:
         """A server that is gone without a word is the end, too; one that is silent is waited for."""
         made = self.socket(b"\x81")
@@ -116,6 +122,7 @@ class WebSocketTests(SynchronousTestCase):
             (b"\x82\x01\n", "kind 2"),
             (b"\x80\x01\n", "kind 0"),
             (b"\x01\x01a\x81\x01\n", "kind 1"),
+            (b"\x01\x00\x81\x01\n", "kind 1"),
             (b"\x81\x01a", "does not end with its line"),
             (b"\x88\x01a", "goodbye"),
         ):

@@ -16,6 +16,7 @@ from chat import messages as m
 from chat.errors import Code
 from chat.wire import Codec, deserialize, serialize
 from chat.wire.text import TextTranslator
+from chat.wire.text_commands import COMMAND_NAMES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "protocol.rst"
 GUIDE = "The encoding guide"
@@ -211,6 +212,15 @@ class PageTests(SynchronousTestCase):
                 "limit of a search": most,
             },
         )
+
+    def test_commands_are_told(self) -> None:
+        """Each command of the text door is in its section, and its table has no other."""
+        told = set()
+        door = section(page(), "The text door")
+        for literal in door.findall(nodes.literal):
+            told |= set(re.findall(r"^/[a-z-]+", literal.astext()))
+        before_the_login = {"/token", "/recover", "/invite"}
+        self.assertEqual(told, {*COMMAND_NAMES, *before_the_login})
 
     def test_keywords_are_told(self) -> None:
         """Each keyword is spoken of outside the guide as well."""

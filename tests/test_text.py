@@ -64,7 +64,9 @@ from chat.messages import (
 from chat.wire.text import TextTranslator
 from chat.wire.text_words import HELP, SEARCH_HELP, visible
 from chat.wire.translator import FRAMES_AT_ONCE, Translator
+from tests.network import NetworkTestCase
 from tests.strategies import ALWAYS, CUTS
+from tests.wire import Wire
 
 TIME = "2026-11-22T21:07:00.123Z"
 AT = "2026-11-22 21:07:00 UTC"
@@ -283,7 +285,7 @@ class TypedTests(DoorCase):
         self.answered(client, "/receipts OFF", off)
         self.assertEqual(client.types("/to bob hi")[0], [sent("bob", "hi", receipt=False)])
         self.answered(client, "/receipts", off)
-        self.answered(client, "/receipts on", on)
+        self.answered(client, "/receipts On ", on)
         self.assertEqual(client.types("hi")[0], [sent("bob", "hi")])
 
     def test_not_utf8(self) -> None:
@@ -584,12 +586,13 @@ class PasswordTests(DoorCase):
         self.assertEqual(frames, [Login(field="password", value="secret123")])
 
     def test_a_password_longer_than_any(self) -> None:
-        """Is left as it was typed: it will be refused."""
+        """Nothing is rubbed out in it, and no more of it is kept than what will be refused."""
         client = self.logged_in()
         long = "x\x7f" * LOGIN_FRAME_BYTES
         for line in ("/passwd", long, "new secret"):
             client.types(line)
-        self.assertEqual(client.types("new secret")[0], [ChangePassword(password=long, new="new secret")])
+        shown = ChangePassword(password=long[: LOGIN_FRAME_BYTES + 1], new="new secret")
+        self.assertEqual(client.types("new secret")[0], [shown])
 
 
 class LoginTests(DoorCase):
@@ -673,7 +676,8 @@ class LoginTests(DoorCase):
     def test_wrongly_invited(self) -> None:
         """A line that was cut, and a code that is not good, are refused, and the name is asked again."""
         client = Client()
-        frames, seen = client.types("chat join 'chat://chat.example:5311/?code=7q2m-x0vd-3hf")
+        line = "chat join 'chat://chat.example:5311/?code=7q2m-x0vd-3hf"
+        frames, seen = client.types(line, Username())
         self.assertEqual(frames, [])
         self.assertRegex(seen, rb"^Failed: That is no invitation: .* \(wrong-invite\)\nUsername: $")
         answers = [Failed(code="wrong-invite", reason="No."), Username()]
@@ -734,6 +738,22 @@ class LoginTests(DoorCase):
         self.assertTrue(client.types("/token alcie", NewPassword())[1].endswith(b"New password: "))
         client.types("", Failed(code="bad-password", reason="No."), Username())
         self.assertEqual(client.types("alice", Password())[1], b"Password: ")
+
+    def test_not_utf8_in_place_of_a_token(self) -> None:
+        """The same is asked again, not for a password."""
+        for command, prompt, field in (
+            ("/token alice", b"Token: ", "token"),
+            ("/recover alice", b"Recovery code: ", "recovery"),
+        ):
+            client = Client()
+            client.types(command, Password())
+            for _ in range(2):
+                (answer,) = client.arrives(b"\xe9\n", LOGIN_FRAME_BYTES)
+                assert isinstance(answer, Answer)
+                self.assertTrue(client.says(answer.frame, Password()).endswith(b"\n" + prompt))
+            answers = (Failed(code="x", reason="No."), Username())
+            self.assertEqual(client.types("secret", *answers)[0], [Login(field=field, value="secret")])
+            self.assertEqual(client.types("alice", Password())[1], b"Password: ")
 
     def test_hidden_token(self) -> None:
         """Telnet does not show it while it is typed."""
@@ -1441,6 +1461,33 @@ class TelnetTests(DoorCase):
         self.assertEqual(client.types("")[0], [])
         self.assertEqual(client.arrives(MARK_WONT), [Received(ids=[3])])
 
+    def test_many_unanswered_marks(self) -> None:
+        """However many, no answer confirms what was shown behind its mark, and the last one all there is."""
+        client = self.logged_in(b"\r\n")
+        count = 1100
+        for number in range(1, count + 1):
+            self.assertTrue(client.says(letter(number)).endswith(MARK))
+        confirmed: list[int] = []
+        for number in range(1, count + 1):
+            for frame in client.arrives(MARK_WONT):
+                assert isinstance(frame, Received)
+                confirmed += frame.ids
+            self.assertLessEqual(max(confirmed, default=0), number)
+        self.assertEqual(confirmed, list(range(1, count + 1)))
+        self.assertEqual(client.arrives(MARK_WONT), [])
+
+    def test_many_thrown_away(self) -> None:
+        """What was shown with so many marks is shown again, too, and none of them confirms that."""
+        client = self.logged_in(b"\r\n")
+        for number in range(1, 601):
+            client.says(letter(number))
+        answer, *reads = client.arrives(INTERRUPT)
+        assert isinstance(answer, Answer)
+        client.says(answer.frame, Messages(messages=[letter(1)], missing=[]))
+        self.assertEqual(reads, [Read(ids=list(range(first, first + 100))) for first in range(1, 601, 100)])
+        self.assertEqual(client.arrives(MARK_WONT * 600), [])
+        self.assertEqual(client.arrives(MARK_WONT), [Received(ids=[1])])
+
 
 class PlainTests(DoorCase):
     """Over nc: no stray byte, and the next line confirms."""
@@ -1479,6 +1526,24 @@ class PlainTests(DoorCase):
         self.assertEqual(seen.count(b"not UTF-8"), 4)
         self.assertNotIn(b"\xff", seen)
         self.assertNotIn(b"\r", seen)
+
+
+class ThroughTheServerTests(NetworkTestCase):
+    """What is seen when the door's own words and the session's come together."""
+
+    def test_prompted_once(self) -> None:
+        """Whatever was typed at the user name is answered by one prompt."""
+        protocol = self.network.doors["text"].buildProtocol(None)
+        wire = Wire(protocol)
+        protocol.makeConnection(wire)
+        self.network.settle()
+        wire.read()
+        for line in (b"", b"/help", b"/invite", b"/invite x", b"chat join 'chat://cut'", b"\xff", b"a b"):
+            wire.arrive(line + b"\n")
+            self.network.settle()
+            seen = wire.read()
+            self.assertEqual(seen.count(b"Username: "), 1, seen)
+            self.assertTrue(seen.endswith(b"Username: "), seen)
 
 
 #: Frames that a session may say in answer to a frame, for trying the door with anything at all.

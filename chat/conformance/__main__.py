@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Callable, Iterable, Optional, Sequence
 
@@ -103,15 +104,25 @@ class Parser(argparse.ArgumentParser):
             help="what a login may take there: wait for it",
         )
         self.add_argument(
-            "--terminate", type=int, metavar="PID", help="the server's process: end it, as the last check"
+            "--terminate",
+            type=_process,
+            metavar="PID",
+            help="the server's process: end it, as the last check",
         )
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= 3600:
-        raise ValueError
-    return value
+    with suppress(ValueError):
+        if 0 < float(text) <= 3600:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"not a number of seconds over 0 and up to 3600: {text!r}")
+
+
+def _process(text: str) -> int:
+    """A process; 0 and what is below it would be many."""
+    if text.isascii() and text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"not the number of a process: {text!r}")
 
 
 def chosen(names: Sequence[str]) -> list[Check]:
@@ -231,6 +242,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         # Where HTTP is asked for, the hundred checks of the other doors are nothing to be told of.
         checks = [each for each in chosen(options.names) if address.http <= (each.codec == "http")]
+        if not checks:
+            raise ValueError("none of these checks is of HTTP; --list tells which are")
         Room(server).connect().close()
     except ValueError as error:
         print(f"chat.conformance: {error}", file=sys.stderr)

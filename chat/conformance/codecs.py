@@ -56,8 +56,8 @@ class Json:
         del buffer[: end + 1]
         try:
             frame = json.loads(line.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
-            line.decode().encode("utf-8")
-        except ValueError as error:
+            json.dumps(frame, ensure_ascii=False).encode()  # half of a surrogate pair, escaped, cannot be
+        except (ValueError, RecursionError) as error:
             raise Wrong(f"a line that is not JSON in UTF-8 ({error})") from None
         if not isinstance(frame, dict):
             raise Wrong("a line that is no JSON object")

@@ -129,6 +129,7 @@ class WebSocket:
         self._raw = bytearray()
         self._begun = False  # a message was begun that is to go on
         self._came = bytearray()  # of the server's message
+        self._goes_on = False  # the server has begun one that is not whole
         self._over = False
         self._patience = 0.0
         key = base64.b64encode(secrets.token_bytes(16))
@@ -233,10 +234,11 @@ class WebSocket:
             self._below.sendall(_frame(_PONG, payload, True))
         elif opcode == _PONG:
             pass  # one may be sent unasked
-        elif opcode != (_CONTINUED if self._came else _TEXT):
+        elif opcode != (_CONTINUED if self._goes_on else _TEXT):
             raise Unlawful(f"the server sent a frame of kind {opcode}")
         else:
             self._came += payload
+            self._goes_on = not ends
             if ends:
                 data = bytes(self._came)
                 self._came.clear()

@@ -45,8 +45,8 @@ class Codec(str, Enum):
 def serialize(frame: Frame, codec: Codec | str) -> bytes:
     """The bytes of one frame; JSON ends with its LF.
 
-    @raise ValueError: a string with a lone surrogate, which UTF-8 cannot carry, a
-        time that is none, or an unknown codec.
+    @raise ValueError: a string with a lone surrogate, which UTF-8 cannot carry, or an
+        unknown codec; in DER, a time that is none, or a number out of range, too.
     """
     return _CODING[codec].encode(frame)
 

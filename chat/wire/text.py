@@ -296,6 +296,8 @@ class TextTranslator:
     def _accepted(self, frame: Accepted) -> None:
         recipient = self._answered().recipient
         self._paper.say([words.fate(frame.id, recipient, frame.state)])
+        if frame.state != "waiting":
+            return  # nobody will be told that it was delivered; and it may be no name, but a very long one
         if len(self._sent_to) == _REMEMBERED:
             self._sent_to.popitem(last=False)
         self._sent_to[frame.id] = recipient

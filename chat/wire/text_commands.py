@@ -13,6 +13,8 @@ from msgspec import Struct
 from chat.errors import Code
 from chat.messages import (
     BODY_BYTES,
+    RECIPIENT_BYTES,
+    SUBJECT_BYTES,
     Answer,
     Block,
     Blocks,
@@ -85,7 +87,12 @@ def ask(prompt: Ask, *before: Step) -> Generator[list[Step], Union[str, None], s
         steps = [not_utf8(), Step(Answer(prompt))]
     if line == "/cancel":
         raise GivenUp
-    return line
+    return _kept(line, prompt.longest)
+
+
+def _kept(text: str, most: int) -> str:
+    """The text, or as much of it as shows the session that it is too long: it may be kept for hours."""
+    return text[: most + 1]
 
 
 PASSWORD = Ask(prompt="Password: ", hidden=True)
@@ -103,6 +110,44 @@ def confirm_password(new: str) -> Generator[list[Step], Union[str, None], str]:
             break
         new = yield from ask(NEW_PASSWORD, say("The two were not the same. Type both again."))
     return new
+
+
+class _Body:
+    """The lines of a message while they are typed: as octets, which take the least room.
+
+    @ivar ended: whether the line that ends them was typed.
+    @ivar whole: whether all of them were UTF-8.
+    @ivar size: how many bytes they have.
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.whole = True
+        self.size = -1
+        self._octets = bytearray()
+
+    def add(self, line: str | None) -> list[Step]:
+        """One more line, which is not kept if it is too much; what to say to that.
+
+        @raise GivenUp: it was C{/cancel}.
+        """
+        if line is None:
+            self.whole = False
+            return [fail(Code.BAD_FRAME, "That line was not UTF-8; this message cannot be sent.")]
+        if line == "/cancel":
+            raise GivenUp
+        self.ended = line == "."
+        if not self.ended:
+            octets = (line[1:] if line.startswith("..") or line == "//cancel" else line).encode()
+            self.size += 1 + len(octets)
+            if self.size <= BODY_BYTES:
+                self._octets += octets + b"\n"
+        return []
+
+    @property
+    def text(self) -> str:
+        """All of them, if they are not too many."""
+        return self._octets[:-1].decode()
 
 
 class Commands:
@@ -143,7 +188,8 @@ class Commands:
             words = line.split(None, 2)
             if len(words) < 3 or words[0].lower() != "/to":
                 return None
-            _, self.correspondent, text = words
+            _, name, text = words
+            self.correspondent = _kept(name, RECIPIENT_BYTES)
         elif not self.correspondent or not line.strip():
             return None
         else:
@@ -185,7 +231,7 @@ class Commands:
 
     def _to(self, rest: str) -> list[Step]:
         if name := rest.strip():
-            self.correspondent = name
+            self.correspondent = _kept(name, RECIPIENT_BYTES)
         elif not self.correspondent:
             return [say("Nobody is chosen yet. To choose: /to NAME")]
         return [say(f"What you type now goes to {beginning(self.correspondent)}.")]
@@ -201,11 +247,11 @@ class Commands:
         names = rest.split() or [self.correspondent]
         if len(names) > 1 or not names[0]:
             return [say("To write a message of several lines: /write NAME")]
-        return self._begin(self._letter(names[0]))
+        return self._begin(self._letter(_kept(names[0], RECIPIENT_BYTES)))
 
     def _letter(self, recipient: str) -> Dialog:
         subject = yield from ask(
-            Ask(prompt="Subject: "),
+            Ask(prompt="Subject: ", longest=SUBJECT_BYTES),
             say(
                 f"A message to {beginning(recipient)}. /cancel gives up."
                 " Type its subject, or nothing for none."
@@ -217,29 +263,16 @@ class Commands:
                 "a line that begins with a dot needs one dot more."
             )
         ]
-        lines: list[str] = []
-        size = -1
-        whole = True
-        while (line := (yield steps)) != ".":
-            steps = []
-            if line is None:
-                whole = False
-                steps = [fail(Code.BAD_FRAME, "That line was not UTF-8; this message cannot be sent.")]
-                continue
-            if line == "/cancel":
-                raise GivenUp
-            if line.startswith("..") or line == "//cancel":
-                line = line[1:]
-            size += 1 + len(line.encode())
-            if size <= BODY_BYTES:
-                lines.append(line)
+        body = _Body()
+        while not body.ended:
+            steps = body.add((yield steps))
         about = Asked(recipient=recipient)
-        if not whole:
+        if not body.whole:
             return [fail(Code.BAD_FRAME, "One of its lines was not UTF-8.", about)]
-        if size > BODY_BYTES:
-            reason = f"The body has {size} bytes; a body may have at most {BODY_BYTES}."
+        if body.size > BODY_BYTES:
+            reason = f"The body has {body.size} bytes; a body may have at most {BODY_BYTES}."
             return [fail(Code.TOO_LARGE, reason, about)]
-        return self._send(recipient, "\n".join(lines), subject or None)
+        return self._send(recipient, body.text, subject or None)
 
     # --- mailboxes ---
 

@@ -44,7 +44,8 @@ class LoginLines:
 
     def __init__(self) -> None:
         self._typed: Callable[[str], list[Step]] = self._name
-        self._instead: Ask | None = None  # what is to follow the name in place of the password
+        self._instead: Ask | None = None  # what is asked for next in place of the password
+        self._asked = USERNAME  # what is asked for now
         self._recovering = False  # a recovery code was typed; what comes next is about that
         self._choosing: Generator[list[Step], Union[str, None], str] | None = None
 
@@ -54,6 +55,7 @@ class LoginLines:
         if self._instead is not None and prompt == PASSWORD:
             prompt = self._instead
         self._instead = None
+        self._asked = prompt
         self._recovering = self._recovering and prompt == NEW_PASSWORD
         self._typed = {
             USERNAME: self._name,
@@ -73,7 +75,11 @@ class LoginLines:
 
     def typed(self, line: str | None) -> list[Step]:
         """What one line asks for; C{None} is a line that was not UTF-8."""
-        return [not_utf8()] if line is None else self._typed(line)
+        if line is not None:
+            return self._typed(line)
+        if self._asked in _INSTEAD.values():  # and so it is when the session asks again
+            self._instead = self._asked
+        return [not_utf8()]
 
     def _name(self, line: str) -> list[Step]:
         if line == "/quit":
@@ -86,7 +92,7 @@ class LoginLines:
             try:
                 return [request(Login(field="invite", value=parse(line).code))]
             except ValueError as error:
-                return [fail(Code.WRONG_INVITE, str(error)), Step(Answer(USERNAME))]
+                return [fail(Code.WRONG_INVITE, str(error))]  # behind which the session asks again
         command, _, rest = line.partition(" ")
         if command in _USAGE:
             if not rest.strip():

@@ -16,20 +16,23 @@ from collections import deque
 
 from chat.wire.telnet import DO, IAC, TIMING_MARK, TelnetLines
 
+#: So many batches are told apart; a client that confirms none of more than these confirms them together.
+_MOST_BATCHES = 500
+
 
 class _Batch:
     """Messages shown together.
 
     @ivar fed: how many bytes had arrived before.
-    @ivar marks: how many marks that the client has not answered yet are behind them.
+    @ivar marked: whether a mark that the client has not answered yet is behind them.
     """
 
-    __slots__ = ("fed", "ids", "marks")
+    __slots__ = ("fed", "ids", "marked")
 
-    def __init__(self, fed: int, ids: list[int], marks: int) -> None:
+    def __init__(self, fed: int, ids: list[int], marked: bool) -> None:
         self.fed = fed
         self.ids = ids
-        self.marks = marks
+        self.marked = marked
 
 
 class Shown:
@@ -42,8 +45,9 @@ class Shown:
         self._lines = lines
         self._batches: deque[_Batch] = deque()
         self._ids: list[int] = []
+        self._stale = 0  # so many marks before theirs are not answered yet, and confirm nothing
         self._deaf = False  # has let a mark go unanswered: it ends lines as telnet does, no more
-        self.lost: list[int] = []
+        self.lost: deque[int] = deque()
 
     def add(self, number: int) -> None:
         """This message is being shown."""
@@ -57,55 +61,63 @@ class Shown:
         marked = bool(lines.telnet) and (lines.spoke or not self._deaf)
         self._batches.append(_Batch(lines.fed, self._ids, marked))
         self._ids = []
+        if len(self._batches) > _MOST_BATCHES:
+            self._merge()
         return bytes((IAC, DO, TIMING_MARK)) if marked else b""
+
+    def _merge(self) -> None:
+        """Let all that was shown be confirmed with the last of it: later than it could be, never sooner."""
+        last = self._batches.pop()
+        first = self._batches.popleft()
+        self._stale += first.marked
+        for batch in self._batches:
+            first.ids += batch.ids
+            self._stale += batch.marked
+        first.ids += last.ids
+        last.ids = first.ids
+        self._batches = deque((last,))
 
     def mark_answered(self) -> list[int]:
         """The client has answered the oldest mark: the ids that this confirms."""
         batches = self._batches
-        if not any(batch.marks for batch in batches):
-            return []
         ids: list[int] = []
-        while not batches[0].marks:
-            ids += batches.popleft().ids
-        oldest = batches[0]
-        ids += oldest.ids
-        oldest.ids = []
-        oldest.marks -= 1
-        if not oldest.marks:
-            batches.popleft()
+        if self._stale:
+            self._stale -= 1
+        elif any(batch.marked for batch in batches):
+            marked = False
+            while not marked:
+                oldest = batches.popleft()
+                ids += oldest.ids
+                marked = oldest.marked
         return ids
 
     def line_typed(self) -> list[int]:
         """A line has ended: the ids that this confirms."""
         if self._lines.spoke:
             return []
+        batches = self._batches
         ids: list[int] = []
-        for batch in self._batches:
-            if batch.fed < self._lines.position:
-                ids += batch.ids
-                batch.ids = []
-                self._deaf = self._deaf or batch.marks > 0
-        while self._batches and not self._batches[0].ids and not self._batches[0].marks:
-            self._batches.popleft()
+        while batches and batches[0].fed < self._lines.position:
+            oldest = batches.popleft()
+            ids += oldest.ids
+            self._stale += oldest.marked
+        self._deaf = self._deaf or self._stale > 0
         return ids
 
     def flushed(self) -> None:
         """The client has thrown away what it was sent before this."""
-        batches = self._batches
-        for batch in batches:
+        for batch in self._batches:
             self.lost += batch.ids
-        if batches:  # of all these, only the marks are still to be answered
-            marks = sum([batch.marks for batch in batches])
-            self._batches = deque([_Batch(batches[0].fed, [], marks)] if marks else [])
+            self._stale += batch.marked
+        self._batches.clear()
         self.lost += self._ids
         self._ids = []
 
     def take_lost(self, most: int) -> list[int]:
         """Up to so many of the lost ones; they count as not shown until they are added again."""
-        taken, self.lost = self.lost[:most], self.lost[most:]
-        return taken
+        return [self.lost.popleft() for _ in range(min(most, len(self.lost)))]
 
     def forget(self) -> None:
         """The login is over: nothing is to be confirmed any more."""
         self.flushed()
-        self.lost = []
+        self.lost.clear()

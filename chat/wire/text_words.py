@@ -14,7 +14,18 @@ from typing import Iterable, Union
 
 from msgspec import Struct
 
-from chat.messages import Blocked, Deleted, Entry, Failed, Found, Frame, Listing, Message, TokenIssued
+from chat.messages import (
+    LOGIN_FRAME_BYTES,
+    Blocked,
+    Deleted,
+    Entry,
+    Failed,
+    Found,
+    Frame,
+    Listing,
+    Message,
+    TokenIssued,
+)
 
 #: C0, DEL and C1 controls; line and paragraph separators; all characters that are
 #: invisible or change the order of what follows (Default_Ignorable_Code_Point, but
@@ -321,10 +332,10 @@ def found(frame: Found, me: str, asked: Asked) -> list[str]:
         lines.append(_entry(entry, not _is_sent(entry, me)))
         if entry.excerpt is not None:
             lines.append(f"| {visible(entry.excerpt)}")
-    if frame.more:
-        lines.append(f"There is more: /search <{frame.messages[-1].id} {beginning(asked.query)}")
-    elif not lines:
+    if not lines:
         lines.append("Nothing found.")
+    elif frame.more:
+        lines.append(f"There is more: /search <{frame.messages[-1].id} {beginning(asked.query)}")
     if frame.incomplete:
         lines.append("Some messages were not looked through: the index is still being made. Try again later.")
     return lines
@@ -391,10 +402,14 @@ class Said(Frame, frozen=True, kw_only=True):
 
 
 class Ask(Frame, frozen=True, kw_only=True):
-    """A prompt; what is typed after it is hidden where the client can do that."""
+    """A prompt; what is typed after it is hidden where the client can do that.
+
+    @ivar longest: an answer of more bytes than that is refused, whatever it says.
+    """
 
     prompt: str
     hidden: bool = False
+    longest: int = LOGIN_FRAME_BYTES
 
 
 class Octets(Frame, frozen=True, kw_only=True):
