@@ -5,6 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 
+#: How many minutes there are from 1970 to the end of the year 9999; and the last moment of that.
+_MINUTES = 4_223_371_680
+LAST = _MINUTES * 60_000 - 1
+
 
 @lru_cache(maxsize=1024)
 def rfc3339(milliseconds: int) -> str:
@@ -19,7 +23,7 @@ def rfc3339(milliseconds: int) -> str:
 @lru_cache(maxsize=1024)
 def _minute(minute: int) -> str:
     """What the times of this minute, counted from 1970-01-01 UTC, begin with."""
-    if not 0 <= minute < 4_223_371_680:
+    if not 0 <= minute < _MINUTES:
         raise ValueError(f"no moment between 1970 and 9999: minute {minute}")
     moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(minutes=minute)
     return f"{moment.year:04d}-{moment:%m-%dT%H:%M}:"

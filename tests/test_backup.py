@@ -11,14 +11,17 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.admin import backup as backing
+from chat.admin import gap
 from chat.admin.audit import audit
 from chat.admin.backup import backup
+from chat.admin.gap import MARGIN
 from chat.admin.restore import restore
 from chat.store import backup as copying
 from chat.store.files import LOCK, NAMES, DataDirectory, path, schemas
 from chat.store.opener import Opener
 from chat.tls.certificate import own
-from tests.busy import busy
+from tests.busy import busy, grown
+from tests.daemon import until
 from tests.test_audit import called, listing, names, town
 from tests.world import World, open_world
 
@@ -35,6 +38,20 @@ def contents(directory: Path) -> dict[str, list[tuple[object, ...]]]:
             found[f"{name}.{table}"] = sorted(connection.execute(f"SELECT * FROM {table}").fetchall())
         connection.close()
     return found
+
+
+def restored(
+    before: dict[str, list[tuple[object, ...]]], left_out: int = MARGIN
+) -> dict[str, list[tuple[object, ...]]]:
+    """What restoring makes of such files: the same, but that so many ids are left out."""
+    ((last, position),) = before["messages.counters"]
+    assert isinstance(last, int)
+    run: tuple[object, ...] = (last + 1, last + left_out, 0, 0, 0, left_out)
+    return {
+        **before,
+        "messages.counters": [(last + left_out, position)],
+        "messages.folded": [*before["messages.folded"], run],
+    }
 
 
 class BackupTests(SynchronousTestCase):
@@ -208,20 +225,21 @@ class BackupTests(SynchronousTestCase):
         """Of a server under load, time and again: each is clean, the same when restored, and starts."""
         source = Path(self.mktemp()).absolute()
         program = busy(self, source)
-        seen = set()
+        before = 0
         for number in range(5):
+            until(lambda seen=before: grown(source) > seen)  # type: ignore[misc]
             target, data = Path(f"{self.target}-{number}"), Path(self.mktemp())
             self.assertEqual(names(backup(source, target)), [])
             self.assertEqual(names(restore(target, data)), [])
-            self.assertEqual(contents(data), contents(target))
+            self.assertEqual(contents(data), restored(contents(target)))
             world = World(data)
             world.result(world.accounts.finish())
             (ledger,) = world.sql("SELECT count(*) FROM ledger")[0]
             world.close()
             self.assertEqual(names(audit(data)), [])
-            seen.add(ledger)
+            self.assertGreater(ledger, before)
+            before = ledger
         self.assertEqual(program.poll(), None)
-        self.assertGreater(len(seen), 1)
 
 
 class RestoreTests(SynchronousTestCase):
@@ -259,14 +277,52 @@ class RestoreTests(SynchronousTestCase):
         self.assertEqual(self.data.stat().st_mode & 0o777, 0o700)
         for name in (*FILES, LOCK):
             self.assertEqual((self.data / name).stat().st_mode & 0o777, 0o600)
-        self.assertEqual(contents(self.data), contents(town()))
+        self.assertEqual(contents(self.data), restored(contents(town())))
         self.assertEqual(listing(self.backup), before)
         world = World(self.data)
         alice = world.result(world.store.find("alice"))
         assert alice is not None
-        self.assertEqual(world.send(alice, "bob").id, 12)
+        self.assertEqual(world.send(alice, "bob").id, 1_000_012)
+        self.assertIn("the next message has the id 1000012", out)
         world.close()
         self.assertEqual(names(audit(self.data)), [])
+
+    def test_noIdAgain(self) -> None:
+        """No message gets the id of one that came after the backup: clients would take it for that one."""
+        self.patch(gap, "MARGIN", 7)
+        for left_out in (11, 12, 13):  # as many as there were messages, if those are more
+            before = contents(self.backup)
+            self.assertEqual(names(restore(self.backup, self.data)), [])
+            self.assertEqual(contents(self.data), restored(before, left_out))
+            world = World(self.data)
+            alice = world.result(world.store.find("alice"))
+            assert alice is not None
+            world.send(alice, "bob")
+            world.close()
+            shutil.rmtree(self.backup)
+            self.assertEqual(names(backup(self.data, self.backup)), [])
+            shutil.rmtree(self.data)
+
+    def test_emptyBackup(self) -> None:
+        """Where there was no message yet it is the same."""
+        empty, target = open_world(self), Path(self.mktemp())
+        self.assertEqual(names(backup(empty.path, target)), [])
+        self.assertEqual(names(restore(target, self.data)), [])
+        world = World(self.data)
+        (alice,) = world.sign_up("alice")
+        self.assertEqual(world.send(alice, "alice").id, MARGIN + 1)
+        world.close()
+        self.assertEqual(names(audit(self.data)), [])
+
+    def test_noCounters(self) -> None:
+        """A backup without its counters is not restored, and the audit says why."""
+        connection = sqlite3.connect(path(self.backup, "messages"))
+        with connection:
+            connection.execute("DELETE FROM counters")
+        connection.close()
+        status, out, err = called("restore", "--data", str(self.data), str(self.backup))
+        self.assertEqual((status, err), (1, ""))
+        self.assertIn("table counters has no rows", out)
 
     def test_live(self) -> None:
         """The directory of a running server is refused."""

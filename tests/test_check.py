@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import io
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ import threading
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -23,7 +25,10 @@ from chat.admin.check import room, versions
 from chat.admin.doors import answers, door
 from chat.admin.grade import Grade, Line
 from chat.admin.main import main
+from chat.errors import StartError
 from chat.store.files import NAMES, VERSIONS, DataDirectory, path, schemas
+from chat.store.opener import Opener
+from tests.daemon import PATIENCE
 from tests.world import World
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -203,6 +208,40 @@ class DirectoryTests(SynchronousTestCase):
             "error    the three files do not belong together: restore all of them from the same backup",
         )
 
+    def test_noIdentity(self) -> None:
+        """Files that do not say whose they are do not belong together."""
+        for name, statement in (
+            ("users", "DELETE FROM identity"),
+            ("passwords", "DROP TABLE identity"),
+            ("users", "DROP TABLE identity"),
+            ("messages", "DROP TABLE identity"),
+        ):
+            connection = sqlite3.connect(path(self.path, name))
+            with connection:
+                connection.execute(statement)
+            connection.close()
+            self.assertSays(
+                1,
+                "error    the three files do not belong together: restore all of them from the same backup",
+            )
+
+    def test_search(self) -> None:
+        """Without what the index is made of the server does not start."""
+        self.patch(Opener, "able", mock.Mock(side_effect=StartError("This SQLite cannot search.")))
+        self.assertSays(1, "error    This SQLite cannot search")
+
+    def test_keyAlone(self) -> None:
+        """A key without the certificate that it is for is not passed over."""
+        status, said, err = called("check", "--data", str(self.path), "--key", "/nowhere")
+        self.assertEqual((status, said), (2, []))
+        self.assertIn("--certificate", err)
+
+    def test_certificateUnreadable(self) -> None:
+        """A certificate that cannot be got at is an error like others."""
+        error = PermissionError(13, "Permission denied", "tls-certificate.pem")
+        self.patch(checking, "looked_over", mock.Mock(side_effect=error))
+        self.assertSays(1, "error    tls-certificate.pem cannot be read (Permission denied)")
+
     def test_noDirectory(self) -> None:
         """No such directory: one line on standard error, exit status 2."""
         for directory, why in ((self.path / "x", "does not exist"), (path(self.path, "users"), "is no dir")):
@@ -242,10 +281,28 @@ class GradeTests(SynchronousTestCase):
             self.assertEqual(self.grades(versions(sqlite, threads))[-1], expected, sqlite)
 
     def test_room(self) -> None:
-        """Little room is worth a warning, next to none is an error."""
-        gib = 1 << 30
-        for free, expected in ((40 * gib, "ok"), (gib, "ok"), (gib - 1, "warning"), (1 << 20, "error")):
-            self.assertEqual(self.grades(room(free)), [expected])
+        """Little room is worth a warning; it is an error where the server takes nothing more."""
+        gib, mib = 1 << 30, 1 << 20
+        for free, reserve, expected in (
+            (40 * gib, 256 * mib, "ok"),
+            (gib + 8 * mib, 8 * mib, "ok"),
+            (gib + 8 * mib - 1, 8 * mib, "warning"),
+            (256 * mib + 1, 256 * mib, "warning"),
+            (256 * mib, 256 * mib, "error"),
+            (8 * mib, 8 * mib, "error"),
+        ):
+            self.assertEqual(self.grades(room(free, reserve)), [expected], (free, reserve))
+
+    def test_reserve(self) -> None:
+        """What is kept in reserve is what the server keeps."""
+        self.patch(shutil, "disk_usage", lambda _: mock.Mock(total=10 << 30, free=200 << 20))
+        directory = Path(self.mktemp())
+        data = DataDirectory(directory, schemas())
+        data.open()
+        data.close()
+        status, said, _ = called("check", "--data", str(directory))
+        self.assertEqual(status, 1)
+        self.assertIn("error    200.0 MiB free on the disk, 256.0 MiB are kept in reserve", "\n".join(said))
 
     def test_log(self) -> None:
         """A -wal file that only grows is worth a warning."""
@@ -268,12 +325,18 @@ class GradeTests(SynchronousTestCase):
 class DoorTests(SynchronousTestCase):
     """What is said of a door."""
 
+    def setUp(self) -> None:
+        """Who speaks first is waited for, however slow the machine is."""
+        self.patch(doors, "PATIENCE", PATIENCE)
+        self.patch(doors, "HESITATION", PATIENCE)
+
     def test_addresses(self) -> None:
         """A door is HOST:PORT or unix:PATH."""
         self.assertEqual(door("127.0.0.1:5311"), ("127.0.0.1", 5311))
         self.assertEqual(door("[::1]:5311"), ("::1", 5311))
         self.assertEqual(door("unix:/run/chat:json"), "/run/chat:json")
-        for wrong in ("", "x", "x:", ":5", "x:0", "x:65536", "x:y", "x:\u0665", "unix:"):
+        wrongs = ("", "x", "x:", ":5", "x:0", "x:65536", "x:0000065536", "x:y", "x:\u0665", "unix:")
+        for wrong in (*wrongs, "x:" + "9" * 5000):
             with self.assertRaises(ArgumentTypeError):
                 door(wrong)
 
@@ -296,7 +359,7 @@ class DoorTests(SynchronousTestCase):
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         self.addCleanup(lambda: visitors.pop().close())
-        self.addCleanup(thread.join, 5)
+        self.addCleanup(thread.join, PATIENCE)
         address: tuple[str, int] = listening.getsockname()
         return address
 
@@ -342,9 +405,10 @@ class DoorTests(SynchronousTestCase):
 
     def test_closed(self) -> None:
         """A door where nobody is, with the exit status that says so."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        taken = socket.socket()  # so that nobody can listen there
+        self.addCleanup(taken.close)
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
         directory = Path(self.mktemp())
         data = DataDirectory(directory, schemas())
         data.open()
@@ -352,3 +416,31 @@ class DoorTests(SynchronousTestCase):
         status, said, _ = called("check", "--data", str(directory), "--door", f"127.0.0.1:{port}")
         self.assertEqual(status, 1)
         self.assertEqual(said[-1], f"error    door 127.0.0.1:{port} cannot be reached (Connection refused)")
+
+    def test_noName(self) -> None:
+        """A name that cannot be one is a door that cannot be reached."""
+        for host in ("a..b", "x" * 70, "\udcff"):
+            line = self.say((host, 5311))
+            self.assertEqual(line.grade, Grade.ERROR)
+            self.assertIn("cannot be reached", line.text)
+
+    def test_web(self) -> None:
+        """A door that speaks HTTP is asked, for there it is not the server that speaks first."""
+        self.patch(doors, "HESITATION", 0.05)
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        asked: list[bytes] = []
+
+        def serve() -> None:
+            visitor, _ = listening.accept()
+            with visitor:
+                asked.append(visitor.recv(1024))
+                visitor.sendall(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join, 5)
+        line = self.say(listening.getsockname())
+        self.assertEqual(line.grade, Grade.OK)
+        self.assertTrue(line.text.endswith("answers, in HTTP"), line)
+        self.assertTrue(asked[0].startswith(b"GET /health HTTP/1.1\r\nHost: "), asked)

@@ -6,12 +6,17 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chat.admin import main
 from tests.test_audit import DEAD, LAST, called, listing, town
 from tests.world import World, open_world
 
 
 class DeadLettersTests(SynchronousTestCase):
     """The letters whose senders and recipients are both gone."""
+
+    def setUp(self) -> None:
+        """What is not written down: the files are those of other tests, too."""
+        self.patch(main, "record", lambda *_: None)
 
     def test_listed(self) -> None:
         """A line for each, without its text, and their number; nothing is changed."""
@@ -74,4 +79,16 @@ class DeadLettersTests(SynchronousTestCase):
         """No such data, or no number: one line says so."""
         status, out, err = called("deadletters", "--data", self.mktemp())
         self.assertEqual((status, out, err.count("\n")), (2, "", 1))
-        self.assertEqual(called("deadletters", "--show", "x")[0], 2)
+        for id in ("x", "0", "-1", "1.5", "9" * 19, "9" * 5000, "\u0661"):
+            status, out, err = called("deadletters", "--data", str(town()), "--show", id)
+            self.assertEqual((status, out), (2, ""), id)
+            self.assertIn("is no number from 1 on", err)
+
+    def test_damaged(self) -> None:
+        """A letter that cannot be is for the audit to tell of."""
+        for change in ("settled = NULL", "time = -99999999999999"):
+            world = self.spoilt()
+            world.sql(f"UPDATE ledger SET {change} WHERE state = 4")
+            status, out, err = called("deadletters", "--data", str(world.path))
+            self.assertEqual((status, out, err.count("\n")), (2, "", 1))
+            self.assertIn('see what "chatctl audit" finds', err)

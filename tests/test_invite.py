@@ -173,8 +173,14 @@ class InviteTests(CommandCase):
         self.world.clock.advance(8 * 24 * 60 * 60)
         self.assertIn(f"1  {made}, ended 2026-11-29T21:07:00.000Z", self.called("invites")[1])
         self.world.clock.advance(7 * 24 * 60 * 60)
+        self.assertEqual(self.called("invites")[1].count("\n"), 2)
         self.invite(*ADDRESS)
         self.assertRegex(self.called("invites")[1], "^2  .*\n4  .*\n2 invitations\n$")
+
+    def test_noNumber(self) -> None:
+        """An invitation has a number."""
+        for text in ("0", "-1", "x", "9" * 19, "9" * 5000):
+            self.assertIn("is no number from 1 on", self.refused("invites", f"--revoke={text}"))
 
     def test_revoke(self) -> None:
         """One that is revoked is worth nothing from that moment on."""
@@ -273,6 +279,19 @@ class PasswdTests(CommandCase):
             self.assertEqual(asked, ["New password for 'alice': ", "Again: "])
         self.assertTrue(self.works(ANOTHER))
 
+    def test_nothingTyped(self) -> None:
+        """Whoever ends the input, or types in another encoding, is told so, and nothing is shown of it."""
+        terminal = mock.Mock(isatty=lambda: True)
+        wrong = io.TextIOWrapper(io.BytesIO(b"caf\xe9 SECRET\n"), "utf-8")
+        for stdin, answer, words in (
+            (terminal, mock.Mock(side_effect=EOFError), "No password was typed; nothing was changed."),
+            (wrong, None, "That is no text in the encoding of this terminal; nothing was changed."),
+        ):
+            self.patch(sys, "stdin", stdin)
+            self.patch(getpass, "getpass", answer)
+            self.assertEqual(self.refused("passwd", "alice"), f"chatctl: {words}\n")
+        self.assertTrue(self.works(PASSWORD))
+
     def test_cost(self) -> None:
         """The hash costs as much as the one before."""
         self.passwd("alice", typed=ANOTHER)
@@ -334,7 +353,7 @@ class PasswdTests(CommandCase):
         file = path(self.world.path, "passwords")
         with open(file, "r+b") as stream:
             stream.seek(4096)
-            stream.write(os.urandom(os.path.getsize(file) - 4096))
+            stream.write(b"\xa5" * (os.path.getsize(file) - 4096))
         status, _, err = self.passwd("alice", typed=ANOTHER)
         self.assertEqual(status, 2)
         self.assertIn("audit", err)

@@ -8,8 +8,10 @@ import mailbox
 import os
 import sqlite3
 import sys
+import threading
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -155,6 +157,59 @@ class ExportTests(MailboxCase):
             status, out, err = called("export", *arguments)
             self.assertEqual((status, out, err.count("\n")), (2, "", 1))
             self.assertIn(words, err)
+
+    def test_special(self) -> None:
+        """A pipe or a device is written to, and stays; a link is replaced, not what it leads to."""
+        pipe = Path(self.mktemp())
+        os.mkfifo(pipe)
+        read: list[bytes] = []
+        reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+        reader.start()
+        status, out, err = called("export", "--data", str(self.path), "alice", "-o", str(pipe))
+        reader.join(5)
+        self.assertEqual((status, out, err), (0, "", ""))
+        self.assertTrue(pipe.is_fifo())
+        self.assertEqual(read, [self.exported()])
+        other, link = Path(self.mktemp()), Path(self.mktemp())
+        other.write_text("precious")
+        link.symlink_to(other.absolute())
+        self.assertEqual(called("export", "--data", str(self.path), "alice", "-o", str(link))[0], 0)
+        self.assertEqual((other.read_text(), link.read_bytes()), ("precious", self.exported()))
+
+    def test_nothingBeside(self) -> None:
+        """Of other files in the folder none goes, and none is left where it cannot be written."""
+        folder = Path(self.mktemp())
+        (folder / "mail").mkdir(parents=True)
+        for name in ("mail.new", "other", "other.new"):
+            (folder / name).write_text("precious")
+        arguments = ("export", "--data", str(self.path), "alice", "-o")
+        self.assertEqual(called(*arguments, str(folder / "mail"))[0], 2)
+        self.assertEqual(called(*arguments, "")[0], 2)
+        with mock.patch("os.replace", side_effect=OSError(28, "No space left on device")):
+            self.assertEqual(called(*arguments, str(folder / "other"))[0], 2)
+        self.assertEqual((folder / "other").read_text(), "precious")
+        self.assertEqual(called(*arguments, str(folder / "other"))[0], 0)
+        self.assertEqual((folder / "other").read_bytes(), self.exported())
+        self.assertEqual(sorted(os.listdir(folder)), ["mail", "mail.new", "other", "other.new"])
+        self.assertEqual((folder / "other.new").read_text(), "precious")
+
+    def test_noRoom(self) -> None:
+        """No room for what is read before it is written: nothing is wrong with the files."""
+        with mock.patch.object(exporting, "_spool", side_effect=OSError(28, "No space left on device")):
+            status, out, err = called("export", "--data", str(self.path), "alice")
+        self.assertEqual((status, out, err.count("\n")), (2, "", 1))
+        self.assertIn("(No space left on device): make room for temporary files, or name another", err)
+
+    def test_damaged(self) -> None:
+        """A message that cannot be is for the audit to tell of."""
+        for change in ("time = -99999999999999", "state = 9"):
+            connection = sqlite3.connect(path(self.path, "messages"))
+            with connection:
+                connection.execute(f"UPDATE ledger SET {change} WHERE id = 1")
+            connection.close()
+            status, out, err = called("export", "--data", str(self.path), "alice")
+            self.assertEqual((status, out, err.count("\n")), (2, "", 1))
+            self.assertIn('see what "chatctl audit" finds', err)
 
     def test_mbox(self) -> None:
         """Mail programs can read what has text."""
@@ -348,6 +403,8 @@ class ImportTests(MailboxCase):
                     ({"sender": "alice", "recipient": "bob", "state": "removed"}, "removed, but not"),
                     ({"ref": "x"}, "only one of"),
                     ({"ref": "x" * 65, "digest": "AA=="}, "its ref"),
+                    ({"ref": "x", "digest": "AA=="}, "from somebody else, but with a ref"),
+                    ({"receipt": True}, "from somebody else, but with a ref"),
                     ({"subject": "x" * 257}, "its subject"),
                     ({"body": "x" * 65537}, "its body"),
                 )

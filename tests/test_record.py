@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import io
 import os
 import sqlite3
@@ -93,20 +92,23 @@ class RecordTests(SynchronousTestCase):
 
     def test_who(self) -> None:
         """Who became another user by sudo is named, too."""
-        self.patch(os, "environ", {"LOGNAME": "root", "SUDO_USER": "carol"})
+        self.patch(os, "getuid", lambda: 0)
+        self.patch(os, "environ", {"SUDO_USER": "carol"})
         self.assertEqual(who(), "carol as root")
-        self.patch(os, "environ", {"LOGNAME": "root", "SUDO_USER": "root"})
+        self.patch(os, "environ", {"SUDO_USER": "root"})
+        self.assertEqual(who(), "root")
+
+    def test_environment(self) -> None:
+        """Who it is does not depend on what the environment says, which everybody can set."""
+        self.patch(os, "getuid", lambda: 0)
+        self.patch(os, "environ", {"LOGNAME": "mallory", "USER": "mallory"})
         self.assertEqual(who(), "root")
 
     def test_nameless(self) -> None:
         """A user without a name is a number."""
-
-        def nobody() -> str:
-            raise KeyError("uid not found")
-
-        self.patch(getpass, "getuser", nobody)
+        self.patch(os, "getuid", lambda: 4_000_000_000)
         self.patch(os, "environ", {})
-        self.assertEqual(who(), str(os.getuid()))
+        self.assertEqual(who(), "4000000000")
 
 
 class CommandTests(SynchronousTestCase):
@@ -124,6 +126,12 @@ class CommandTests(SynchronousTestCase):
         first, second = (self.world.path / FILE).read_text("utf-8").splitlines()
         self.assertIn(f"chatctl export --data {self.world.path} alice (exit status 0)", first)
         self.assertIn("nobody (exit status 2)", second)
+
+    def test_deadLetters(self) -> None:
+        """Who read what nobody is left to read can be seen, too."""
+        self.assertEqual(called("deadletters", "--data", str(self.world.path), "--show", "1")[0], 1)
+        (line,) = (self.world.path / FILE).read_text("utf-8").splitlines()
+        self.assertIn(f"chatctl deadletters --data {self.world.path} --show 1 (exit status 1)", line)
 
     def test_looking(self) -> None:
         """What reads nobody's mail and changes nothing leaves no trace."""

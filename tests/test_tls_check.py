@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
@@ -18,6 +19,7 @@ from chat.admin.doors import answers
 from chat.admin.grade import Grade, Line
 from chat.store.files import DataDirectory, schemas
 from chat.tls.certificate import Pair, make, own, read
+from tests.daemon import PATIENCE
 from tests.network import START
 from tests.test_check import called
 from tests.tls import given, key_pem
@@ -103,28 +105,40 @@ class CertificateTests(SynchronousTestCase):
 class DoorTests(SynchronousTestCase):
     """A door with TLS."""
 
-    def serve(self, pair: Pair, said: bytes = b'{"type"') -> tuple[str, int]:
-        """A server with this certificate, which says this once it has shaken hands; where it is."""
+    def serve(self, pair: Pair, said: bytes | None = b'{"type"') -> tuple[str, int]:
+        """A server with this certificate, which says this once it has shaken hands; where it is.
+
+        @param said: C{None}: nothing before it is asked, and then HTTP.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair.certificate, pair.key)
         listening = socket.create_server(("127.0.0.1", 0))
 
         def run() -> None:
             connection, _ = listening.accept()
+            # First it is asked in plain words, as at a door with HTTP.
+            with connection, contextlib.suppress(ssl.SSLError):
+                context.wrap_socket(connection, server_side=True)
+            connection, _ = listening.accept()
             with context.wrap_socket(connection, server_side=True) as encrypted:
-                if said:
+                if said is None:
+                    encrypted.sendall(b"HTTP/1.1 200 OK" if encrypted.recv(1024) else b"")
+                elif said:
                     encrypted.sendall(said)
+                    with contextlib.suppress(OSError):  # until the visitor has heard it
+                        encrypted.recv(1024)
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         self.addCleanup(listening.close)
-        self.addCleanup(thread.join, 10)
+        self.addCleanup(thread.join, PATIENCE)
         host, port = listening.getsockname()
         return host, port
 
     def setUp(self) -> None:
         """A data directory with a certificate, and little patience."""
         self.patch(doors, "HESITATION", 0.05)
+        self.patch(doors, "PATIENCE", PATIENCE)
         self.data = Path(self.mktemp())
         directory = DataDirectory(self.data, schemas())
         directory.open()
@@ -170,6 +184,12 @@ class DoorTests(SynchronousTestCase):
         (line,) = answers(self.serve(own(self.data), b"chat"))
         self.assertTrue(line.text.endswith("answers, in text over TLS"), line)
 
+    def test_web(self) -> None:
+        """The door of a web page is asked, over TLS, too."""
+        (line,) = answers(self.serve(own(self.data), None))
+        self.assertEqual(line.grade, Grade.OK)
+        self.assertTrue(line.text.endswith("answers, in HTTP over TLS"), line)
+
     def test_hangsUp(self) -> None:
         """A server that shakes hands and says nothing does not work."""
         (line,) = answers(self.serve(own(self.data), b""))
@@ -181,21 +201,22 @@ class DoorTests(SynchronousTestCase):
         self.addCleanup(listening.close)
 
         def run() -> None:
-            connection, _ = listening.accept()
-            with connection:
-                connection.recv(1024)
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            for _ in range(2):
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(1024)
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        self.addCleanup(thread.join, 10)
+        self.addCleanup(thread.join, PATIENCE)
         host, port = listening.getsockname()
         (line,) = answers((host, port))
         self.assertEqual(
             line,
             Line(
                 Grade.WARNING,
-                f"door {host}:{port} says nothing within 5 seconds, nor does it speak TLS:"
-                " is it another program?",
+                f"door {host}:{port} says nothing within {PATIENCE:g} seconds that a chat server would:"
+                " is it another program, or a door for a proxy?",
             ),
         )

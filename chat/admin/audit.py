@@ -129,8 +129,8 @@ def _examine(connection: sqlite3.Connection, report: Report, deep: bool) -> None
         nonlocal broken
         try:
             report.add(check(connection, *arguments))
-        except sqlite3.DatabaseError as error:
-            if "full" in str(error):
+        except Exception as error:  # a damaged page may have anything in place of a value
+            if isinstance(error, sqlite3.DatabaseError) and "full" in str(error):
                 raise Unusable(
                     "There is no room for temporary files: make some, or name another place in SQLITE_TMPDIR."
                 ) from None
@@ -191,7 +191,7 @@ def _summary(totals: ledger.Totals, accounts: dict[AccountState, int]) -> list[s
         fates = ", ".join(f"{number:,} {fate}" for fate, number in folded.items())
         lines.append(f"  {'folded':<10}{sum(folded.values()):>14,}: {fates}")
     if totals.folded["skipped"]:
-        lines.append(f"{counted(totals.folded['skipped'], 'id')} left out by an import")
+        lines.append(f"{counted(totals.folded['skipped'], 'id')} left out by an import or a restore")
     lines.append(f"{counted(sum(accounts.values()), 'account')} ever made")
     lines.extend(f"  {state.name.lower():<10}{number:>14,}" for state, number in accounts.items())
     lines.append("nothing unaccounted for")

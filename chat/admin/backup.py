@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Callable
 
 from chat.admin.audit import Report, audit
 from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted, opening
@@ -104,9 +105,12 @@ def _empty(target: Path) -> bool:
         return False
 
 
-def copied(source: Path, target: Path, opener: Opener) -> Report:
+def copied(
+    source: Path, target: Path, opener: Opener, finish: Callable[[Path, Opener], None] | None = None
+) -> Report:
     """Copy the files of one directory into another, unless the audit of the copy finds something.
 
+    @param finish: what is still to be done to the copy, in a folder of its own, before the audit.
     @return: what it found.
     @raise Unusable: they cannot be copied.
     """
@@ -122,6 +126,8 @@ def copied(source: Path, target: Path, opener: Opener) -> Report:
                 copy(connection, where, opener)
 
         steadily(source, read, opener)
+        if finish is not None:
+            finish(folder, opener)
         report = audit(folder, opener)
         if not report.number:
             _give(folder, target)

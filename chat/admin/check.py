@@ -22,8 +22,10 @@ from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, opening
 from chat.admin.doors import Door, answers, door
 from chat.admin.grade import Grade, Line, Lines
 from chat.admin.snapshot import alone, in_use, is_running, there, told
+from chat.errors import StartError
 from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, path
 from chat.store.opener import PLAIN, Opener
+from chat.store.room import default_reserve
 from chat.tls.certificate import Pair, own
 
 NAME = "check"
@@ -51,8 +53,8 @@ status is 0 with warnings, too; it is 1 if there is an error.
 #: What the store's SQL needs: STRICT tables.
 OLDEST_SQLITE = (3, 37)
 MIB = 1024 * 1024
-#: Less room than this on the disk is worth a warning, or an error.
-SCARCE, SPENT = 1024 * MIB, 64 * MIB
+#: Less room than this on the disk, beside what is kept in reserve, is worth a warning.
+SCARCE = 1024 * MIB
 #: A write-ahead log of this size is not checkpointed as it should be.
 LARGE_LOG = 256 * MIB
 
@@ -80,6 +82,8 @@ def run(arguments: Namespace) -> int:
     """Look at everything, and print it line by line."""
     worst = CLEAN
     given = None
+    if arguments.certificate is None and arguments.key is not None:
+        raise Unusable("--key is the key of a certificate: name that with --certificate, too.")
     if arguments.certificate is not None:
         given = Pair(arguments.certificate, arguments.key or arguments.certificate)
     for line in check(arguments.data, arguments.door, opening(arguments), given):
@@ -97,13 +101,17 @@ def check(directory: Path, doors: list[Door], opener: Opener = PLAIN, given: Pai
     """
     there(directory)
     yield from versions(sqlite3.sqlite_version, sqlite_threads())
-    yield from room(shutil.disk_usage(directory).free)
+    yield from _search(opener)
+    yield from room(shutil.disk_usage(directory).free, default_reserve(directory))
     yield from _directory(directory)
     yield from _server(directory)
     for name in sorted(NAMES):
         yield from _file(path(directory, name), name, opener)
     yield from _together(directory, opener)
-    lines, fingerprint = looked_over(given or own(directory), time.time())
+    try:
+        lines, fingerprint = looked_over(given or own(directory), time.time())
+    except OSError as error:
+        lines, fingerprint = [Line(Grade.ERROR, f"{error.filename} cannot be read ({error.strerror})")], None
     yield from lines
     for each in doors:
         yield from answers(each, fingerprint)
@@ -129,11 +137,26 @@ def versions(sqlite: str, threads: bool) -> Lines:
         yield Line(Grade.OK, f"SQLite {sqlite}, safe with threads")
 
 
-def room(free: int) -> Lines:
-    """Whether there is room for more messages."""
-    if free < SPENT:
-        yield Line(Grade.ERROR, f"{_size(free)} free on the disk: make room, or messages will be refused")
-    elif free < SCARCE:
+def _search(opener: Opener) -> Lines:
+    """Whether there is what the index is made of."""
+    try:
+        opener.able()
+    except StartError as error:
+        yield Line(Grade.ERROR, str(error).rstrip("."))
+
+
+def room(free: int, reserve: int) -> Lines:
+    """Whether there is room for more messages.
+
+    @param reserve: so much the server keeps free, unless C{--reserve-space} says otherwise.
+    """
+    if free <= reserve:
+        yield Line(
+            Grade.ERROR,
+            f"{_size(free)} free on the disk, {_size(reserve)} are kept in reserve (--reserve-space):"
+            " make room, new messages are refused",
+        )
+    elif free - reserve < SCARCE:
         yield Line(Grade.WARNING, f"{_size(free)} free on the disk: make room soon")
     else:
         yield Line(Grade.OK, f"{_size(free)} free on the disk")
@@ -238,16 +261,17 @@ def _each(
 
 def _together(directory: Path, opener: Opener) -> Lines:
     """Whether the three files are from the same server."""
-    datasets: list[str] = []
+    datasets: set[tuple[object, ...]] = set()
 
     def look(connection: sqlite3.Connection) -> list[Line]:
-        datasets.extend(dataset for (dataset,) in connection.execute("SELECT dataset FROM identity"))
+        named = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'identity'").fetchone()
+        datasets.add(tuple(connection.execute("SELECT dataset FROM identity")) if named else ())
         return []
 
     for name in NAMES:
-        if not path(directory, name).exists() or _each(directory, name, opener, look):
+        if not os.path.exists(path(directory, name)) or _each(directory, name, opener, look):
             return  # said above already
-    if len(set(datasets)) == 1:
+    if len(datasets) == 1 and all(datasets):
         yield Line(Grade.OK, "the three files belong together")
     else:
         yield Line(

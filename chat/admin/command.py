@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
 from chat.store.key import found, read
@@ -43,6 +43,13 @@ def opening(arguments: Namespace) -> Opener:
     """
     file = found(arguments.password_key)
     return PLAIN if file is None else Opener(read(file, arguments.data))
+
+
+def identifier(text: str) -> int:
+    """The id of a message, or the number of an invitation, for C{argparse}."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text)):
+        raise ArgumentTypeError(f"{text!a} is no number from 1 on")
+    return int(text)
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

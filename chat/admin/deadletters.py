@@ -7,7 +7,7 @@ import sqlite3
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted, opening
+from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted, identifier, opening
 from chat.admin.snapshot import snapshot, steadily
 from chat.ledger import State
 from chat.store.opener import PLAIN, Opener
@@ -16,6 +16,7 @@ from chat.wire.text_words import visible
 
 NAME = "deadletters"
 SUMMARY = "list messages whose sender and recipient are both gone"
+RECORDED = True
 DESCRIPTION = """\
 Lists the dead letters: messages that came back when their sender was gone, too.
 Each is one line: its id, when it was accepted, from whom, to whom, why it came
@@ -27,7 +28,7 @@ changed. No subject and no body is shown unless --show names the message.
 def configure(parser: ArgumentParser) -> None:
     """Declare the options."""
     add_data(parser)
-    parser.add_argument("--show", metavar="ID", type=int, help="show this one, with subject and body")
+    parser.add_argument("--show", metavar="ID", type=identifier, help="show this one, with subject and body")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
 
 
@@ -78,12 +79,12 @@ def dead(directory: Path, id: int | None = None, opener: Opener = PLAIN) -> list
 
     try:
         letters = steadily(directory, read, opener)
-    except sqlite3.Error as error:
+        for letter in letters:
+            for moment in ("time", "settled"):
+                letter[moment] = rfc3339(int(str(letter[moment])))
+        return letters
+    except (ValueError, sqlite3.Error) as error:
         raise Unusable(f'The files cannot be read ({error}): see what "chatctl audit" finds.') from None
-    for letter in letters:
-        for moment in ("time", "settled"):
-            letter[moment] = rfc3339(int(str(letter[moment])))
-    return letters
 
 
 def _print(letter: dict[str, object]) -> None:

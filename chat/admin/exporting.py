@@ -73,7 +73,12 @@ def export(directory: Path, name: str, form: str = "jsonl", opener: Opener = PLA
 
     try:
         return steadily(directory, read, opener)
-    except (OSError, sqlite3.Error) as error:
+    except OSError as error:
+        raise Unusable(
+            f"The mailbox cannot be copied ({error.strerror}): make room for temporary files, or name another"
+            " place in TMPDIR."
+        ) from None
+    except (ValueError, sqlite3.Error) as error:
         raise Unusable(f'The mailbox cannot be read ({error}): see what "chatctl audit" finds.') from None
 
 
@@ -87,21 +92,36 @@ def _show(found: IO[bytes]) -> None:
         for line in found:  # for a person to look at: no program reads a terminal
             print(visible(line.decode(errors="replace").rstrip("\n")))
     elif hasattr(sys.stdout, "buffer"):
-        while block := found.read(_BLOCK):
-            sys.stdout.buffer.write(block)
+        _write(found, sys.stdout.buffer)
     else:
         sys.stdout.write(found.read().decode())
 
 
 def _save(found: IO[bytes], file: Path) -> None:
-    new = file.with_name(f"{file.name}.new")
     try:
-        new.unlink(missing_ok=True)
-        with open(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
-            while block := found.read(_BLOCK):
-                out.write(block)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(new, file)
+        if file.exists() and not file.is_file():
+            with open(file, "wb") as out:  # a device or a pipe, whose place is not to be taken
+                _write(found, out)
+        else:
+            _replace(found, file)
     except OSError as error:
         raise Unusable(f"{file} cannot be written ({error.strerror}): name another file.") from None
+
+
+def _replace(found: IO[bytes], file: Path) -> None:
+    """Write a file that only its owner may read; until all of it is there, what was there stays."""
+    descriptor, new = tempfile.mkstemp(prefix=".chatctl-", dir=file.parent)
+    try:
+        with open(descriptor, "wb") as out:
+            _write(found, out)
+            os.fsync(out.fileno())
+        os.replace(new, file)
+    except BaseException:
+        os.unlink(new)
+        raise
+
+
+def _write(found: IO[bytes], out: IO[bytes]) -> None:
+    while block := found.read(_BLOCK):
+        out.write(block)
+    out.flush()

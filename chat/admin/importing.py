@@ -14,6 +14,7 @@ from typing import IO
 
 from chat.admin.audit import Report, judge
 from chat.admin.command import CLEAN, FINDINGS, Unusable, add_data, counted, opening
+from chat.admin.gap import leave_out
 from chat.admin.mailbox import Record, account, read_lines, records
 from chat.admin.restore import held
 from chat.admin.snapshot import headers
@@ -229,12 +230,7 @@ class Entry:
         execute = self._connection.execute
         if id > self._id:
             if id > self._id + 1:
-                left_out = id - self._id - 1
-                execute(
-                    "INSERT INTO folded (first, last, removed, returned, recalled, skipped)"
-                    " VALUES (?, ?, 0, 0, 0, ?)",
-                    (self._id + 1, id - 1, left_out),
-                )
+                leave_out(self._connection, self._id + 1, id - 1)
             self._id = id
             return True
         run = execute(
@@ -247,7 +243,7 @@ class Entry:
         execute("DELETE FROM folded WHERE first = ?", run[:1])
         for first, last in ((run[0], id - 1), (id + 1, run[1])):
             if first <= last:
-                execute("INSERT INTO folded VALUES (?, ?, 0, 0, 0, ?)", (first, last, last - first + 1))
+                leave_out(self._connection, first, last)
         return True
 
     def _add(self, record: Record, id: int) -> None:

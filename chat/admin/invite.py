@@ -12,6 +12,7 @@ from pathlib import Path
 
 from chat.admin.beside import beside, writing
 from chat.admin.command import CLEAN, Unusable, add_data, counted, opening
+from chat.admin.doors import host_and_port
 from chat.codes import INVITATION_GROUPS, digest, new_code
 from chat.invitation import Invitation, command
 from chat.store import invitations
@@ -51,7 +52,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--address",
         metavar="HOST:PORT",
-        type=_address,
+        type=host_and_port,
         help=f"how a JSON door is reached from outside (default: the name of this machine, port {_PORT})",
     )
     parser.add_argument(
@@ -115,13 +116,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdecimal() or not 0 < int(port[:6]) < 65536:
-        raise ArgumentTypeError(f"{text!a} is not HOST:PORT")
-    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def number(text: str) -> int:

@@ -6,7 +6,7 @@ import time
 from argparse import ArgumentParser, Namespace
 
 from chat.admin.beside import beside, writing
-from chat.admin.command import CLEAN, FINDINGS, add_data, counted, opening
+from chat.admin.command import CLEAN, FINDINGS, add_data, counted, identifier, opening
 from chat.store import invitations
 from chat.store.invitations import Kept
 from chat.times import rfc3339
@@ -27,20 +27,21 @@ stay. The server may run or not.
 def configure(parser: ArgumentParser) -> None:
     """Declare the options."""
     add_data(parser)
-    parser.add_argument("--revoke", metavar="N", type=int, help="revoke invitation N")
+    parser.add_argument("--revoke", metavar="N", type=identifier, help="revoke invitation N")
 
 
 def run(arguments: Namespace) -> int:
     """List them, or revoke one; status 1 if there is none of that number."""
+    now = int(time.time() * 1000)
     with beside(arguments.data, ("users",), opening(arguments)) as connection:
         if arguments.revoke is None:
-            kept = invitations.kept(connection.cursor())
+            found = invitations.kept(connection.cursor())
+            kept = [each for each in found if each.expires > now - invitations.LISTED]
         else:
             with writing(connection) as cursor:
                 revoked = invitations.revoke(cursor, arguments.revoke)
             print(f"invitation {arguments.revoke} {'is revoked' if revoked else 'does not exist'}")
             return CLEAN if revoked else FINDINGS
-    now = int(time.time() * 1000)
     for each in kept:
         print(_line(each, now))
     print(counted(len(kept), "invitation"))

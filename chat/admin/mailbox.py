@@ -193,6 +193,10 @@ def _check(record: Record, name: str) -> None:
             _size(back.recipient if back else None) > RECIPIENT_BYTES,
             "the one it was meant for has too long a name",
         ),
+        (
+            record.sender != name and (record.ref is not None or record.receipt),
+            "from somebody else, but with a ref or a receipt, which are its sender's",
+        ),
     ):
         if wrong:
             raise ValueError(why)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import sqlite3
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from contextlib import suppress
 from typing import Callable, Sequence
 
 from chat import __version__
@@ -68,6 +70,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run C{chatctl} with these arguments (by default the program's own); returns the exit status."""
+    _open_all()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that this terminal cannot show is no reason to stop.
@@ -89,14 +92,46 @@ def _carry_out(arguments: Namespace) -> int:
         sys.stdout.flush()
         return status
     except (Unusable, StartError) as error:
-        print(f"chatctl: {visible(str(error))}", file=sys.stderr)
-        return UNUSABLE
+        return _refused(str(error))
     except BrokenPipeError:
-        # Whoever reads this has seen enough, which only a long list of findings can cause.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever reads this has seen enough of a long list.
+        _let_go()
         return FINDINGS
     except KeyboardInterrupt:
         return 130
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter in the words of a damaged file
+        return _refused(
+            f"The files cannot be used ({error}): run this as the user that the server runs as;"
+            ' "chatctl audit" tells whether they are damaged.'
+        )
+    except OSError as error:
+        if error.filename is not None:
+            return _refused(
+                f"{error.filename} cannot be used ({error.strerror}):"
+                " run this as the user that the server runs as."
+            )
+        _let_go()
+        return _refused(
+            f"The output cannot be written ({error.strerror}), at least not all of it: make room for it."
+        )
+
+
+def _refused(why: str) -> int:
+    print(f"chatctl: {visible(why)}", file=sys.stderr)
+    return UNUSABLE
+
+
+def _let_go() -> None:
+    """What nobody took of the output goes nowhere: that it cannot be written has been seen."""
+    with suppress(io.UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_all() -> None:
+    """Whoever starts this with a closed stream gets no word there, or says none."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def _parser() -> ArgumentParser:

@@ -80,12 +80,17 @@ def _asked(name: str) -> bytes:
 
     @raise Unusable: it is none that may be chosen, or was typed in two ways.
     """
-    if sys.stdin.isatty():
-        typed = getpass.getpass(f"New password for {name!a}: ")
-        if getpass.getpass("Again: ") != typed:
-            raise Unusable("The two were not the same; nothing was changed.")
-    else:
-        typed = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    try:
+        if sys.stdin.isatty():
+            typed = getpass.getpass(f"New password for {name!a}: ")
+            if getpass.getpass("Again: ") != typed:
+                raise Unusable("The two were not the same; nothing was changed.")
+        else:
+            typed = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    except EOFError:
+        raise Unusable("No password was typed; nothing was changed.") from None
+    except UnicodeDecodeError:  # which would show some of it
+        raise Unusable("That is no text in the encoding of this terminal; nothing was changed.") from None
     try:
         return new_password(typed)
     except Refusal as refusal:

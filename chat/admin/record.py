@@ -6,8 +6,8 @@ secret is ever an argument of C{chatctl}, so nothing secret is in it.
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
@@ -58,9 +58,10 @@ def _give(descriptor: int, directory: Path) -> None:
 
 def who() -> str:
     """The user who runs this, and the one who became that user by C{sudo}."""
+    number = os.getuid()
     try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a number without a name
-        user = str(os.getuid()) if hasattr(os, "getuid") else "somebody"
+        user = pwd.getpwuid(number).pw_name  # not what the environment says, which may be of an earlier user
+    except KeyError:
+        user = str(number)
     before = os.environ.get("SUDO_USER")
     return f"{before} as {user}" if before and before != user else user

@@ -12,7 +12,8 @@ from filelock import FileLock, Timeout
 
 from chat.admin.audit import Report
 from chat.admin.backup import copied, told
-from chat.admin.command import Unusable, add_data, opening
+from chat.admin.command import CLEAN, Unusable, add_data, opening
+from chat.admin.gap import keep_clear
 from chat.store.layout import LOCK, NAMES, path, sync
 from chat.store.opener import PLAIN, Opener
 
@@ -28,7 +29,13 @@ files, is refused: nothing is ever written over. Move the old files away first,
 with their -wal files. The files of the backup stay as they are; those of an
 earlier version are upgraded by the next start of the server.
 
-Run as root, it gives the files to the owner of the data directory.
+The messages that were accepted after the backup are gone, but clients may know
+their ids. So that no other message gets one of these, new ones begin a million
+behind the last one of the backup, or twice as high if it has more messages.
+
+Run as root, it gives the files to the owner of the data directory. The key and
+the certificate for TLS (tls-*.pem) are not in a backup: leave them where they
+are, or put a copy back, or clients will not know the server again.
 """
 
 
@@ -41,11 +48,17 @@ def configure(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Restore, and say what was restored."""
     report = restore(arguments.backup, arguments.data, opening(arguments))
-    return told(report, f"restored to {arguments.data}", "nothing was restored")
+    status = told(report, f"restored to {arguments.data}", "nothing was restored")
+    if status == CLEAN and report.totals is not None and report.totals.folded["skipped"]:
+        following = report.totals.number + sum(report.totals.folded.values()) + 1
+        print(f"the next message has the id {following}: none that came after the backup is given out again")
+    return status
 
 
 def restore(backup: Path, directory: Path, opener: Opener = PLAIN) -> Report:
     """Copy the files of C{backup} into C{directory}; where the audit finds something, nothing is left there.
+
+    No message to come has the id of one that was accepted after the backup.
 
     @return: what the audit found.
     @raise Unusable: C{directory} is in use or has files, or the files cannot be copied.
@@ -59,7 +72,7 @@ def restore(backup: Path, directory: Path, opener: Opener = PLAIN) -> Report:
                     file = Path(f"{path(directory, name)}{suffix}")
                     if file.exists():
                         raise Unusable(f"{file} exists: move the old files away first, all of them.")
-            report = copied(backup, directory, opener)
+            report = copied(backup, directory, opener, keep_clear)
             complete = not report.number
             return report
     finally:

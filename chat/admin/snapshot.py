@@ -263,7 +263,10 @@ def opened(files: Mapping[str, Path], shared: bool, opener: Opener = PLAIN) -> I
             elif not shared:
                 mode = "mode=ro&immutable=1"
             places[alias] = (file, mode)
-        yield stack.enter_context(closing(_connect(places, logged, opener)))
+        try:
+            yield stack.enter_context(closing(_connect(places, logged, opener)))
+        except UnicodeDecodeError as error:  # SQLite cites what it complains of, damaged as it is
+            raise sqlite3.DatabaseError(_text(error.object)) from None
 
 
 def _connect(places: dict[str, tuple[Path, str]], logged: bool, opener: Opener) -> sqlite3.Connection:

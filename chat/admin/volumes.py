@@ -73,7 +73,10 @@ def _held(connection: sqlite3.Connection, volume: int) -> Iterator[tuple[int, tu
     """Each message of a volume with each box that it is in, as far as the volume knows."""
     connection.execute(f"CREATE VIRTUAL TABLE temp.held USING fts5vocab(main, words_{volume}, instance)")
     try:
-        for term, id in connection.execute("SELECT term, doc FROM temp.held WHERE term >= ?", (MARK,)):
+        # Those of boxes, which begin with a number; the others have words of subjects in them.
+        for term, id in connection.execute(
+            "SELECT term, doc FROM temp.held WHERE term >= ? AND term < ?", (f"{MARK}0", f"{MARK}:")
+        ):
             if box := _BOX.fullmatch(term):
                 yield id, (box[2], int(box[1]))
     finally:

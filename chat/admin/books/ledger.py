@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chat.admin.books.terms import EXISTED, Findings, account_state, as_called, listed
 from chat.ledger import IN_MAILBOX, LAWFUL, AccountState, State
 from chat.letters import NOTES
+from chat.times import LAST
 
 _WITH_CONTENT = {int(state) for state in IN_MAILBOX | {State.DEAD}}
 _CONTENT = listed(_WITH_CONTENT)
@@ -55,6 +56,8 @@ _FAULTS = (
         f"m.state IN {_KNOWN} AND m.state <> 0 AND m.settled IS NULL",
         "{name}, but never settled: it should say when",
     ),
+    (f"m.time NOT BETWEEN 0 AND {LAST}", "accepted at {time}: that is no moment from 1970 to 9999"),
+    (f"m.settled NOT BETWEEN 0 AND {LAST}", "settled at {settled}: that is no moment from 1970 to 9999"),
     ("m.options NOT BETWEEN 0 AND 3", "options {options} are none: they should be 0 to 3"),
     ("m.ref IS NULL AND m.digest IS NOT NULL", "has a digest, but no ref: it should have both or none"),
     (
@@ -147,12 +150,13 @@ def rows(connection: sqlite3.Connection, totals: Totals) -> Findings:
         return
     faults = ", ".join(f"coalesce({condition}, 0)" for condition, _ in _FAULTS)
     query = (
-        "SELECT m.id, m.state, m.code, m.sender, m.recipient, m.settled, m.options, m.position,"
+        "SELECT m.id, m.state, m.code, m.sender, m.recipient, m.time, m.settled, m.options, m.position,"
         f" c.id, c.position, r.state, {faults} FROM {_ROWS} WHERE {_ANY}"
     )
     found = connection.execute(as_called(connection, query))
     for row in found:
-        id, state, code, sender, recipient, settled, options, position, last_id, last, account, *flags = row
+        id, state, code, sender, recipient, time, settled, options, position, last_id, last, *rest = row
+        account, *flags = rest
         values = {
             "state": state,
             "name": State(state).name.lower() if state in set(State) else f"in state {state}",
@@ -160,6 +164,7 @@ def rows(connection: sqlite3.Connection, totals: Totals) -> Findings:
             "coded": "has no code" if code is None else f"has the code {code!a}",
             "sender": sender,
             "recipient": recipient,
+            "time": time,
             "settled": settled,
             "options": options,
             "position": position,
