@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Awaitable, Callable, Iterator, NamedTuple, Sequence
@@ -12,6 +11,7 @@ from chat.codes import INVITATION_GROUPS, RECOVERY_CODES, RECOVERY_GROUPS, diges
 from chat.deletion import Deletion, Returns
 from chat.directory import Directory, Resident
 from chat.errors import (
+    ChatError,
     Code,
     Refusal,
     account_gone,
@@ -309,10 +309,12 @@ class Accounts:
         @raise chat.errors.Refusal: C{wrong-password}, C{slow-down}, C{storage-full}.
         @raise FatalError: C{account-gone}, another session has deleted the account meanwhile.
         """
-        await self._check_again(account, password)
         codes = self.new_recovery_codes()
-        if not await self._passwords.renew_codes(account.id, _digests(codes)):
-            raise account_gone()
+
+        def renew(shown: bytes) -> Awaitable[bool]:
+            return self._passwords.renew_codes(account.id, shown, _digests(codes), _inside(account))
+
+        await self._with_password(account, password, renew)
         return codes
 
     async def issue(self, admission: Admission) -> Issued:
@@ -322,12 +324,17 @@ class Accounts:
             was admitted with the old one stays, but is not to come back; C{storage-full}.
         @raise FatalError: C{account-gone}, another session has deleted the account meanwhile.
         """
-        if self._last_change.get(admission.account.id, 0) > admission.since:
+        account, since, _, at = admission
+        if self._last_change.get(account.id, 0) > since:
             raise proof_outdated()
         value = secrets.token_urlsafe(TOKEN_BYTES)
-        grant = await self._passwords.issue(admission.account.id, value.encode(), admission.at)
+        grant = await self._passwords.issue(account.id, value.encode(), at)
         if grant is None:
             raise account_gone()
+        if self._last_change.get(account.id, 0) > since:
+            # A change came before it, and did not revoke what was not there yet.
+            await self._passwords.revoke(account.id, [grant.number])
+            raise proof_outdated()
         return Issued(value, grant.number, grant.expires)
 
     async def revoke(self, account: Account, numbers: Sequence[int]) -> None:
@@ -350,16 +357,23 @@ class Accounts:
 
     @contextmanager
     def _change(self, account: Account) -> Iterator[None]:
-        """From the beginning of this, nobody is given a token who was admitted before its end.
+        """From the end of this, nobody is given a token who was admitted before it, unless it is refused.
 
-        Otherwise somebody who knows the old password could make it last.
+        Otherwise somebody who knows the old password could make it last. What was issued before the
+        change was made, that revokes.
         """
-        self._last_change[account.id] = sys.maxsize
         try:
             yield
-        finally:
-            self._changes += 1
-            self._last_change[account.id] = self._changes
+        except ChatError:
+            raise
+        except BaseException:
+            self._note_change(account)  # who knows
+            raise
+        self._note_change(account)
+
+    def _note_change(self, account: Account) -> None:
+        self._changes += 1
+        self._last_change[account.id] = self._changes
 
     async def change_password(self, account: Account, password: str, new: str) -> Admission:
         """Replace the password, and revoke all tokens of the account; admits who has done it.
@@ -369,14 +383,13 @@ class Accounts:
         """
         chosen = new_password(new)
         at = self._now()
-        await self._check_again(account, password)
+
+        def change(shown: bytes) -> Awaitable[bool]:
+            return self._passwords.change(account.id, shown, chosen, _inside(account))
+
         with self._change(account):
-            await self._passwords.set(account.id, chosen, asker=_inside(account))
-        since = self._changes
-        if await self._users.find(account.name) != account:
-            await self._passwords.remove(account.id)
-            raise account_gone()
-        return Admission(account, since, at=at)
+            await self._with_password(account, password, change)
+        return Admission(account, self._changes, at=at)
 
     async def block(self, account: Account, name: str, blocked: bool) -> list[str]:
         """Let what the account of this name sends go back, or be taken again. Who is blocked then.
@@ -398,7 +411,11 @@ class Accounts:
         @raise chat.errors.Refusal: C{wrong-password}, C{slow-down}, C{storage-full}.
         @raise FatalError: C{account-gone}, another session has deleted the account meanwhile.
         """
-        await self._check_again(account, password)
+
+        def verify(shown: bytes) -> Awaitable[bool]:
+            return self._passwords.verify(account.id, shown, _inside(account))
+
+        await self._with_password(account, password, verify)
         await self._deletion.delete(account, session)
 
     async def finish(self) -> None:
@@ -413,10 +430,20 @@ class Accounts:
         for account in joining:
             await self._abandon(account)
 
-    async def _check_again(self, account: Account, password: str) -> None:
-        """The password of who is logged in: whoever found the session open does not know it."""
+    async def _with_password(
+        self, account: Account, password: str, do: Callable[[bytes], Awaitable[bool]]
+    ) -> None:
+        """Do what takes the password of who is logged in: whoever found the session open does not know it.
+
+        @param do: gets the password as it is hashed; False: it is another one.
+        """
         with self._throttle.attempt(account.name, INSIDE, password):
-            await self._check(account, password, _inside(account))
+            shown = prepare_password(password)
+            if shown is not None and await do(shown):
+                return
+            if await self._users.find(account.name) != account:
+                raise account_gone()
+            raise _wrong()
 
     async def _check(self, account: Account | None, password: str, asker: Asker) -> None:
         prepared = prepare_password(password)

@@ -88,7 +88,7 @@ class Course(ABC):
         self._turns: deque[_Turn] = deque()
         self._sends = 0  # under way in the mailroom
         self._bytes = 0
-        self._held = False  # a command is being answered; the frames behind it wait
+        self._held = 0  # so many commands and rests are not over; the frames behind them wait
         self._behind = False  # a command waits for the sends and receipts before it
         self.account: Optional[Account] = None
         self.state = State.LOGIN
@@ -221,14 +221,14 @@ class Course(ABC):
             self._weigh()
         wait = self._mailroom.accept(self.account, messages, partial(self._answered, turn), self._broken)
         if wait:
-            self._held = True
+            self._held += 1  # there may be another one, of what was refused at once and asked for more
             self._weigh()
             self._peer.run(self._rest(wait))
 
     def _confirm(self, ids: Sequence[int]) -> None:
         assert self.account is not None
         if len(ids) > RECEIPTS_AT_ONCE:
-            self._held = True
+            self._held += 1
             self._weigh()
             self._confirm_rest(self.account, ids, 0)
             return
@@ -254,14 +254,16 @@ class Course(ABC):
             done = partial(self._confirm_rest, account, ids, end)
             self._mailroom.confirm(account, ids[start:end], done, self._broken)
             return
-        self._held = False
+        self._held -= 1
         self._weigh()
         self._proceed()
         self._peer.resume()
 
     @alone
     def _answered(self, turn: _Turn, frames: list[Frame]) -> None:
-        """These are the answers to a batch of sends."""
+        """These are the answers to a batch of sends, or to the first of it that had none yet."""
+        if len(frames) < turn.count:
+            turn = self._first_of(turn, len(frames))
         self._sends -= turn.count
         self._bytes -= turn.size
         turn.frames = frames
@@ -269,6 +271,16 @@ class Course(ABC):
         self._catch_up()
         if not self.ready:
             self._look_again()
+
+    def _first_of(self, turn: _Turn, count: int) -> _Turn:
+        """A place of their own for the first messages of a batch, before that of the others."""
+        first = _Turn(count)
+        turn.count -= count
+        for place, each in enumerate(self._turns):
+            if each is turn:
+                self._turns.insert(place, first)
+                break  # else the session has ended, and nobody is answered
+        return first
 
     @alone
     def _broken(self, error: Exception) -> None:
@@ -281,6 +293,8 @@ class Course(ABC):
             self._behind = False
             self._weigh()
             self._proceed()
+            # If it was answered at once, nobody else asks for what came behind it.
+            self._peer.resume()
 
     def _look_again(self) -> None:
         """Less is under way now: perhaps more frames can be taken."""
@@ -292,7 +306,7 @@ class Course(ABC):
 
     def _hold(self, steps: Coroutine[Any, Any, list[Frame]]) -> None:
         """Carry out C{steps}, whose frames are the answer; what follows waits."""
-        self._held = True
+        self._held += 1
         self._weigh()
         self._peer.run(self._carry_out(self._turn(), steps))
 
@@ -302,7 +316,7 @@ class Course(ABC):
         except FatalError as error:
             turn.frames = [fatal(error)]
         finally:
-            self._held = False
+            self._held -= 1
             self._weigh()
         self._flush()
         self.drained()
@@ -311,7 +325,7 @@ class Course(ABC):
     async def _rest(self, seconds: float) -> None:
         """Who has sent too much is not heard for so long."""
         await self._peer.wait(seconds)
-        self._held = False
+        self._held -= 1
         self._weigh()
         self._proceed()
         self._peer.resume()

@@ -38,8 +38,16 @@ def _private(description: str) -> str:
     return f"{description}:mode=600"
 
 
-def cannot_listen(kind: str, description: str, failure: Failure) -> str:
-    """Why the door cannot listen there, and what to do."""
+def cannot_listen(kind: str, description: str, failure: Failure | None) -> str:
+    """Why the door cannot listen there, and what to do.
+
+    @param failure: C{None}: it would listen later.
+    """
+    if failure is None:
+        return (
+            f"The {kind} door cannot listen on {description}: {description} is not ready at once,"
+            f" and the server does not begin before all its doors are: name another endpoint with --{kind}."
+        )
     cause: object = failure.value
     if isinstance(cause, CannotListenError):
         cause = cause.socketError

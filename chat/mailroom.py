@@ -55,6 +55,8 @@ REMOVED_AT_ONCE = 100
 #: The most ids in one operation of the store, so that others have their turn in between.
 CONFIRMED_AT_ONCE = 2000
 
+#: In so many characters of what a search finds it is looked where the words are: others wait meanwhile.
+LOOKED_THROUGH = 512 * 1024
 #: So many receipts are as much work as a message.
 RECEIPTS_A_MESSAGE = 8
 
@@ -80,7 +82,7 @@ class Mailroom:
         @param clock: a time in seconds that only grows; without it, C{now} is taken to do so.
         """
         clock = clock or (lambda: now() / 1000)
-        self._turns = Turns(clock)
+        self._turns = Turns(clock, lambda: store.waits_for_room)
         self._echoes = Echoes(clock)
         self._allowance = allowance or Allowance(lambda: 0.0, UNLIMITED, UNLIMITED)
         self._store = store
@@ -109,9 +111,9 @@ class Mailroom:
     ) -> float:
         """Accept these messages, or say for each why not, in their order.
 
-        C{answer} is called once, when every accepted one would survive a power cut;
-        then they are on their way to their recipients.  C{broken} is called instead
-        when the store failed in a way that is nobody's fault here.
+        C{answer} is called when every accepted one would survive a power cut, before anybody
+        is shown them; if they go in pieces, with the answers to some of them at a time, in their
+        order.  C{broken} is called instead when the store failed in a way that is nobody's fault here.
 
         @return: for how many seconds the sender, who has sent too much, is not to be heard.
         """
@@ -120,7 +122,9 @@ class Mailroom:
         prepared: list[Prepared] = []
         drafts: list[Draft] = []
         for number, message in enumerate(messages):
-            checked = draft(message) if number < grant.admitted else too_fast(message.ref, grant.seconds)
+            checked = draft(message)
+            if number >= grant.admitted and isinstance(checked, Draft):
+                checked = too_fast(checked.ref, grant.seconds)
             if message.automatic or self._echoes.pairs:
                 checked = self._not_echoing(sender, message, checked)
             prepared.append(checked)
@@ -173,12 +177,13 @@ class Mailroom:
         answer: Callable[[list[Frame]], None],
         broken: Callable[[Exception], None],
     ) -> None:
-        """The same, not more than C{piece} at a time; answers all of them at once."""
+        """The same, not more than C{piece} at a time."""
         pieces = [prepared[at : at + piece] for at in range(0, len(prepared), piece)]
-        together = _Together(len(pieces), answer, broken)
+        together = _Together(answer, broken)
         for number, some in enumerate(pieces):
             drafts = [each for each in some if isinstance(each, Draft)]
             self._enter(sender, some, drafts, partial(together.answer, number), together.broken)
+        together.begin()
 
     def _not_accepted(
         self,
@@ -212,7 +217,7 @@ class Mailroom:
         self._turns.leave(sender.id, len(outcomes))
         remaining = iter(outcomes)
         answers: list[Frame] = []
-        arrivals: dict[int, list[Arrival]] = {}
+        arrivals: dict[int, Optional[list[Arrival]]] = {}  # None: nobody is there
         for each in prepared:
             if isinstance(each, Refusal):
                 answers.append(failed(each))
@@ -223,20 +228,22 @@ class Mailroom:
                 time = rfc3339(outcome.time)
                 answers.append(Accepted(ref=each.ref, id=id, time=time, state=fate(outcome.state, code)))
                 if outcome.fresh:
-                    message = Message(
-                        id=id,
-                        sender=sender.name,
-                        recipient=each.addressee if code is None else sender.name,
-                        time=time,
-                        subject=each.subject,
-                        body=each.body,
-                        returned=None if code is None else return_of(code, each.addressee),
-                        automatic=each.options >= AUTOMATIC,
-                    )
-                    arrived = arrivals.get(outcome.mailbox)
-                    if arrived is None:
-                        arrivals[outcome.mailbox] = [(outcome.position, message)]
-                    else:
+                    mailbox = outcome.mailbox
+                    if mailbox not in arrivals:
+                        # Whoever comes from now on finds it in the ledger.
+                        arrivals[mailbox] = [] if self._directory.sessions(mailbox) else None
+                    arrived = arrivals[mailbox]
+                    if arrived is not None:
+                        message = Message(
+                            id=id,
+                            sender=sender.name,
+                            recipient=each.addressee if code is None else sender.name,
+                            time=time,
+                            subject=each.subject,
+                            body=each.body,
+                            returned=None if code is None else return_of(code, each.addressee),
+                            automatic=each.options >= AUTOMATIC,
+                        )
                         arrived.append((outcome.position, message))
             elif outcome is None:
                 answers.append(gone())
@@ -245,8 +252,9 @@ class Mailroom:
                 answers.append(failed(outcome))
         answer(answers)
         for account, messages in arrivals.items():
-            for session in self._directory.sessions(account):
-                session.push(messages)
+            if messages:
+                for session in self._directory.sessions(account):
+                    session.push(messages)
 
     # --- receipts ---
 
@@ -352,16 +360,24 @@ class Mailroom:
             lines, more = await self._store.latest(account.id, sent, before, limit)
         return Listing(box=box, messages=[entry(line, sent) for line in lines], more=more)
 
-    async def search(self, account: Account, wanted: Search) -> Found:
+    async def search(
+        self, account: Account, wanted: Search, awaited: Callable[[], bool] = lambda: True
+    ) -> Found:
         """What a query finds in the own mailbox, and of what the account has sent.
 
+        @param awaited: see L{MessageStore.search}.
         @raise chat.errors.Refusal: C{bad-query}; C{bad-frame}, there is no such box.
         """
         boxes = (False, True) if wanted.box is None else (_is_sent(wanted.box),)
         query = _addressed(parse(wanted.query))
-        found = await self._store.search(account, query, boxes, wanted.before, wanted.limit)
-        pattern = wanted_words(query)
-        entries = [entry(hit.line, hit.sent, excerpt(hit.body, pattern) or None) for hit in found.hits]
+        found = await self._store.search(account, query, boxes, wanted.before, wanted.limit, awaited)
+        words = wanted_words(query)
+        entries = []
+        left = LOOKED_THROUGH
+        for hit in found.hits:
+            left -= len(hit.body)
+            piece = excerpt(hit.body, words if left >= 0 else ())
+            entries.append(entry(hit.line, hit.sent, piece or None))
         return Found(messages=entries, more=found.more, incomplete=found.incomplete)
 
     async def read(self, account: Account, ids: Sequence[int]) -> Messages:
@@ -404,31 +420,35 @@ class Mailroom:
 
 
 class _Together:
-    """The answers to the pieces of a batch, to be given as one."""
+    """The answers to the pieces of a batch, to be given in the order of the messages."""
 
-    def __init__(
-        self, count: int, answer: Callable[[list[Frame]], None], broken: Callable[[Exception], None]
-    ) -> None:
-        self._answers: list[list[Frame]] = [[] for _ in range(count)]
-        self._left = count
+    def __init__(self, answer: Callable[[list[Frame]], None], broken: Callable[[Exception], None]) -> None:
+        self._early: dict[int, list[Frame]] = {}  # the answers to pieces behind one that has none yet
+        self._next = 0
+        self._begun = False
         self._answer = answer
         self._broken = broken
 
+    def begin(self) -> None:
+        """All pieces are on their way, so whoever sends more at an answer does not overtake any of them."""
+        self._begun = True
+        self._tell()
+
     def answer(self, number: int, answers: list[Frame]) -> None:
         """These are the answers to that piece."""
-        self._answers[number] = answers
-        self._left -= 1
-        if self._left:
-            return
-        frames: list[Frame] = []
-        for each in self._answers:
-            frames += each
-            if each and isinstance(each[-1], Fatal):
-                break
-        self._answer(frames)
+        self._early[number] = answers
+        if self._begun:
+            self._tell()
+
+    def _tell(self) -> None:
+        while (some := self._early.pop(self._next, None)) is not None:
+            self._next += 1
+            self._answer(some)
+            if isinstance(some[-1], Fatal):
+                self._answer = lambda frames: None  # the account is gone: that is said once
 
     def broken(self, error: Exception) -> None:
-        """One piece failed in a way that is nobody's fault here; it is never answered, so neither are all."""
+        """One piece failed in a way that is nobody's fault here; what is not answered yet never is."""
         broken, self._broken = self._broken, lambda error: None
         broken(error)
 

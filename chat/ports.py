@@ -3,9 +3,10 @@
 C{mailroom}, C{accounts} and C{session} name these and nothing concrete; today
 SQLite and memory stand behind them, one machine; that is the seam for more.
 
-An C{Awaitable} here is a Deferred in the daemon.  A store answers in the order
+An C{Awaitable} here is a Deferred or a coroutine.  A store answers in the order
 in which it was asked, each answer only once what it tells is on disk; it fails
-with L{chat.errors.Refusal} (C{storage-full}) when there is no room.
+with L{chat.errors.Refusal} (C{storage-full}) when there is no room.  Only receipts
+do not: they wait for room, while others go on.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ Outcome = Union[Acceptance, Refusal, None]
 class MessageStore(Protocol):
     """The ledger."""
 
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether anything that is not given up for lack of room (see L{confirm}) waits for some."""
+
     def accept(
         self,
         sender: int,
@@ -41,7 +46,10 @@ class MessageStore(Protocol):
         done: Callable[[Sequence[Confirmation]], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """Make waiting messages in the mailbox of C{account} delivered; others are passed over."""
+        """Make waiting messages in the mailbox of C{account} delivered; others are passed over.
+
+        For lack of room they are not given up, but tried again until there is some.
+        """
 
     def mailbox(self, account: int) -> Awaitable[Mailbox]:
         """What a login needs to know."""
@@ -59,7 +67,13 @@ class MessageStore(Protocol):
         """The same in descending order, those with an id below C{before}; 0 is above all ids."""
 
     def search(
-        self, account: Account, query: Query, boxes: Sequence[bool], before: int, limit: int
+        self,
+        account: Account,
+        query: Query,
+        boxes: Sequence[bool],
+        before: int,
+        limit: int,
+        awaited: Callable[[], bool],
     ) -> Awaitable[Discovery]:
         """What a query finds in these boxes (is it the one of what was sent?), newest first.
 
@@ -67,6 +81,7 @@ class MessageStore(Protocol):
 
         @param query: the names in it are prepared.
         @param before: see L{latest}.
+        @param awaited: whether anybody still waits for the answer; if not, it need not be found.
         """
 
     def read(self, account: int, ids: Sequence[int]) -> Awaitable[list[Letter]]:
@@ -182,10 +197,18 @@ class PasswordStore(Protocol):
         """
 
     def verify(self, account: int | None, password: bytes, asker: Asker = ANYBODY) -> Awaitable[bool]:
-        """Whether this is the account's password; for no account, the same work for the answer no.
+        """Whether this is the account's password, also once it is compared; for no account, the same work
+        for the answer no.
 
         @raise chat.errors.Refusal: C{slow-down}, too many ask at once, at all or from there; who asks
             again after the seconds that it tells is let in.
+        """
+
+    def change(self, account: int, password: bytes, new: bytes, asker: Asker = ANYBODY) -> Awaitable[bool]:
+        """Replace the account's password by a new one, and revoke all its tokens.
+
+        @return: False: C{password} is not the account's, or not any more by then; nothing was changed.
+        @raise chat.errors.Refusal: C{slow-down}, see L{verify}.
         """
 
     def remove(self, account: int) -> Awaitable[None]:
@@ -204,8 +227,14 @@ class PasswordStore(Protocol):
         @return: False: it was not good any more, and nothing was changed.
         """
 
-    def renew_codes(self, account: int, codes: Sequence[bytes]) -> Awaitable[bool]:
-        """Let these be the digests of the account's recovery codes. False: it has no password."""
+    def renew_codes(
+        self, account: int, password: bytes, codes: Sequence[bytes], asker: Asker = ANYBODY
+    ) -> Awaitable[bool]:
+        """Let these be the digests of the account's recovery codes.
+
+        @return: False: C{password} is not the account's, or not any more by then; nothing was changed.
+        @raise chat.errors.Refusal: C{slow-down}, see L{verify}.
+        """
 
     def issue(self, account: int, token: bytes, admitted: int) -> Awaitable[Grant | None]:
         """Let this stand for the account's password for a time; C{None}: the account has none.

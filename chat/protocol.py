@@ -72,11 +72,12 @@ class ChatProtocol(Protocol):
 
     def connectionMade(self) -> None:
         """The server speaks first; where TLS is to be agreed upon, once it is."""
-        self._open = True
         self._door.connections.add(self)
-        if self._place.unheard:
+        # Who comes so late was there before: a proxy had not said yet whom it brings.
+        if self._place.unheard or self._door.stopping:
             self.abort()
             return
+        self._open = True
         self.transport.registerProducer(self, True)
         keep_alive(self.transport)
         self._timer = self._door.reactor.callLater(self._door.login_timeout, self._login_timed_out)
@@ -306,7 +307,10 @@ class ChatProtocol(Protocol):
 
 
 class ChatFactory(Factory):
-    """A door: builds the protocol of each connection, and knows those that are open."""
+    """A door: builds the protocol of each connection, and knows those that are open.
+
+    @ivar stopping: whether nobody is let in any more.
+    """
 
     noisy = False
 
@@ -334,6 +338,7 @@ class ChatFactory(Factory):
         self._translator = translator
         self._by_protocol = by_protocol or {}
         self._crowd = crowd or Crowd()
+        self.stopping = False
         self._emptied: Optional[Deferred[None]] = None
 
     def buildProtocol(self, addr: IAddress | None) -> ChatProtocol:
@@ -354,6 +359,7 @@ class ChatFactory(Factory):
 
     def shut_down(self) -> Deferred[None]:
         """Tell every client that the server stops; fires when all connections are closed."""
+        self.stopping = True
         emptied: Deferred[None] = Deferred()
         self._emptied = emptied
         for connection in list(self.connections):

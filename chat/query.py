@@ -11,7 +11,8 @@ import re
 from bisect import bisect_right
 from datetime import datetime, timedelta, timezone
 from enum import Enum
-from typing import Optional, Sequence
+from itertools import accumulate
+from typing import NamedTuple, Optional, Sequence
 from unicodedata import category, normalize
 
 from msgspec import Struct
@@ -29,6 +30,9 @@ BEFORE = 40
 SHORTEST_PREFIX = 2
 
 _ACCENTS = re.compile("[\u0300-\u036f\u3099\u309a]+")
+
+#: A word, as the index tells them apart.
+_WORD = re.compile(r"[^\W_]+")
 
 _HINT = 'For example: invoice from:alice since:2026-11-01 "as we said" -draft'
 
@@ -123,7 +127,9 @@ def parse(text: str) -> Query:
         elif field in ("since", "until"):
             if minus:
                 raise _bad(f"{field}: cannot be negated; use since: for later messages, until: for earlier.")
-            times[field] = _moment(field, value)
+            moment = _moment(field, value)
+            narrower = max if field == "since" else min  # where there are several, all of them hold
+            times[field] = narrower(moment, times.get(field, moment))
         else:
             words.append(_words(value, quoted is None, field == "subject", bool(minus)))
     if not (words or people or times):
@@ -169,7 +175,18 @@ def _bad(reason: str) -> Refusal:
     return Refusal(Code.BAD_QUERY, f"{reason} {_HINT}")
 
 
-def excerpt(body: str, wanted: Sequence[re.Pattern[str]]) -> str:
+class Sought(NamedTuple):
+    """Words that are to occur, in the form in which they are compared: one, or several in a row.
+
+    @ivar row: with a space between them, and around them where they are to be whole words.
+    @ivar spaced: whether there are spaces; where words are written without any, there are none.
+    """
+
+    row: str
+    spaced: bool
+
+
+def excerpt(body: str, wanted: Sequence[Sought]) -> str:
     """The body around the first of the words searched for, or its beginning: plain text on one line.
 
     @param wanted: see L{wanted}.
@@ -182,8 +199,10 @@ def excerpt(body: str, wanted: Sequence[re.Pattern[str]]) -> str:
     return f"{'... ' if start else ''}{text}{' ...' if start + EXCERPT < len(body) else ''}"
 
 
-def _found(body: str, wanted: Sequence[re.Pattern[str]]) -> int:
+def _found(body: str, wanted: Sequence[Sought]) -> int:
     """Where in a text the first of the words begins; 0 if none is there."""
+    if not wanted:
+        return 0
     if body.isascii():
         return _first(body.lower(), wanted)
     whole = [(piece, _without_accents(form)) for piece, form in pieces(body)]
@@ -199,9 +218,32 @@ def _found(body: str, wanted: Sequence[re.Pattern[str]]) -> int:
     return 0  # there are only accents
 
 
-def _first(form: str, wanted: Sequence[re.Pattern[str]]) -> int:
-    """Where in a text in this form the first of the words begins; 0 if none is there."""
-    return min((match.start() for each in wanted if (match := each.search(form))), default=0)
+def _first(form: str, wanted: Sequence[Sought]) -> int:
+    """Where in a text in this form the first of the words begins; 0 if none is there.
+
+    Not by regular expressions: with what begins like the words again and again, these take the length of
+    the one times that of the other.
+    """
+    starts, words = [], []
+    for found in _WORD.finditer(form):
+        starts.append(found.start())
+        words.append(found[0])
+    spaced = f" {' '.join(words)} "
+    joined = ""
+    places = []
+    for sought in wanted:
+        if sought.spaced:
+            at = spaced.find(sought.row)
+            if at >= 0:
+                places.append(starts[spaced.count(" ", 0, at)])
+            continue
+        joined = joined or "".join(words)
+        at = joined.find(sought.row)
+        if at >= 0:
+            ends = list(accumulate(map(len, words)))
+            word = bisect_right(ends, at)
+            places.append(starts[word] + at - (ends[word] - len(words[word])))
+    return min(places, default=0)
 
 
 def _length(text: str) -> int:
@@ -209,21 +251,16 @@ def _length(text: str) -> int:
     return len(_without_accents(folded(text)))
 
 
-def wanted(query: Query) -> list[re.Pattern[str]]:
-    """Patterns for the words that are to occur, whatever their case and their accents."""
+def wanted(query: Query) -> list[Sought]:
+    """The words that are to occur in a body, whatever their case and their accents."""
     found = []
     for each in query.words:
-        if each.subject or each.negated:
+        words = _WORD.findall(_without_accents(folded(each.text).lower()))
+        if each.subject or each.negated or not words:
             continue
-        form = _without_accents(folded(each.text).lower())
-        first, *others = "".join(c if _in_word(c) else " " for c in form).split() or [""]
-        if not first:
-            continue
-        if WORD_EACH.search(form):
-            pattern = r"\W*".join([first, *others])
-        else:  # what begins with letters is found many times sooner than what begins with a condition
-            pattern = r"\W+".join([rf"{first}(?<!\w{first})", *others]) + ("" if each.prefix else r"(?!\w)")
-        found.append(re.compile(pattern))
+        spaced = WORD_EACH.search("".join(words)) is None
+        row = f" {' '.join(words)}{'' if each.prefix else ' '}" if spaced else "".join(words)
+        found.append(Sought(row, spaced))
     return found
 
 

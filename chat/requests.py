@@ -47,9 +47,12 @@ Steps = Coroutine[Any, Any, Frame]
 
 
 class Requests:
-    """Carries out what one client asks for in one login; each request has one answer, or is refused."""
+    """Carries out what one client asks for in one login; each request has one answer, or is refused.
 
-    __slots__ = ("_account", "_accounts", "_admission", "_mailroom", "_origin", "_tokens")
+    @ivar awaited: whether anybody waits for the answers; what only looks need not go on if not.
+    """
+
+    __slots__ = ("_account", "_accounts", "_admission", "_mailroom", "_origin", "_tokens", "awaited")
 
     def __init__(self, admission: Admission, accounts: Accounts, mailroom: Mailroom, origin: Origin) -> None:
         """Let the client ask who was admitted."""
@@ -58,6 +61,7 @@ class Requests:
         self._admission = admission
         self._mailroom = mailroom
         self._origin = origin
+        self.awaited = True
         # The numbers of those shown and given in this login.
         self._tokens: tuple[int, ...] = () if admission.token is None else (admission.token,)
 
@@ -92,7 +96,7 @@ class Requests:
         return self._mailroom.listing(self._account, frame.box, frame.after, frame.limit, frame.before)
 
     def _search(self, frame: Search) -> Steps:
-        return self._mailroom.search(self._account, frame)
+        return self._mailroom.search(self._account, frame, lambda: self.awaited)
 
     def _read(self, frame: Read) -> Steps:
         return self._mailroom.read(self._account, frame.ids)

@@ -354,9 +354,9 @@ class ChatService(Service):
             # A UNIX socket belongs to whoever makes it; a port does not.
             with nullcontext() if inside(description).startswith("unix") else self._rights.for_port():
                 listening.listen(door).addBoth(outcome.append)
-            if isinstance(outcome[0], Failure):
-                raise StartError(cannot_listen(kind, description, outcome[0]))
-            port = outcome[0]
+            port = outcome[0] if outcome else None
+            if port is None or isinstance(port, Failure):
+                raise StartError(cannot_listen(kind, description, port))
             self._ports.append(port)
             let_wait(port)
             outlet.serve(port)
@@ -404,7 +404,7 @@ class ChatService(Service):
     # --- stop ---
 
     async def _stop(self) -> None:
-        await gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
+        await gatherResults([self._stop_listening(port) for port in self._ports])
         self._web.shut_down()
         closed = DeferredList([factory.shut_down() for factory in self._factories])
         grace = self._reactor.callLater(GRACE, self._abort)
@@ -414,12 +414,20 @@ class ChatService(Service):
         self._retention.stop()
         self._recount.stop()
         self._guard.stop()
-        await self._data.close()
-        self._hashing.stop()
-        self._counting.stop()
-        self._directory.close()
-        self._forget_hangup()
+        try:
+            await self._data.close()
+        finally:  # the process lives as long as its threads
+            self._hashing.stop()
+            self._counting.stop()
+            self._directory.close()
+            self._forget_hangup()
         self._log.info("stopped; everything accepted is on disk")
+
+    def _stop_listening(self, port: IListeningPort) -> Deferred[Any]:
+        """Let nobody in there any more; a failure is logged, as when somebody has removed a socket's file."""
+        return maybeDeferred(port.stopListening).addErrback(
+            lambda failure: self._log.failure("A port could not be closed in order", failure)
+        )
 
     def _abort(self) -> None:
         for factory in self._factories:

@@ -101,6 +101,12 @@ class Session(Course):
             self._feed.drained()
         self._proceed()
 
+    def lost(self) -> None:
+        """See L{Course.lost}: what is only looked for need not be found any more."""
+        if self._requests is not None:
+            self._requests.awaited = False
+        super().lost()
+
     # --- what the mailroom and the directory say ---
 
     @property

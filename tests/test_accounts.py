@@ -12,6 +12,7 @@ from chat.accounts import Admission, Issued, Registration
 from chat.errors import Code, FatalError, Refusal
 from chat.ledger import Account, AccountState
 from chat.store import tokens
+from chat.store.passwords import Passwords
 from chat.store.store import TOKEN_LIFE
 from tests.world import PASSWORD, RESERVED, Onlooker, at_once, open_world
 
@@ -237,6 +238,26 @@ class ChangePasswordTests(AccountsCase):
         self.assertRefused(Code.BAD_PASSWORD, self.change, alice, PASSWORD, "short")
         self.log_in("alice")
 
+    def test_recoveredMeanwhile(self) -> None:
+        """Whoever knows the old password does not undo what its owner has changed, nor gets a token."""
+        codes = self.accounts.new_recovery_codes()
+        alice = self.world.result(self.accounts.sign_up("alice", PASSWORD, codes))
+        self.hold = True
+        changed = self.world.start(self.accounts.change_password(alice, PASSWORD, "a third password"))
+        self.world.settle()
+        self.release()
+        self.hold = False
+        recovering = self.world.result(self.accounts.recovering("alice", codes[0]))
+        self.world.result(self.accounts.recover(recovering, "another password"))
+        self.release()
+        self.assertIs(self.failureResultOf(changed, Refusal).value.code, Code.WRONG_PASSWORD)
+        self.assertEqual(self.log_in("alice", "another password"), alice)
+
+    def test_notAsHashed(self) -> None:
+        """A password that can be none is not the present one."""
+        (alice,) = self.world.sign_up("alice")
+        self.assertRefused(Code.WRONG_PASSWORD, self.change, alice, "bell\a and whistle", "another password")
+
     def test_goneMeanwhile(self) -> None:
         """Of an account that was deleted while its new password was hashed no password is kept."""
         (alice,) = self.world.sign_up("alice")
@@ -411,24 +432,61 @@ class TokenTests(AccountsCase):
         self.release()  # the present password of the one who changes it
         self.world.settle()
         self.release()
-        self.assertRefused(Code.BAD_STATE, self.issue, self.successResultOf(early))
         late = self.world.start(self.accounts.log_in("alice", PASSWORD))
         self.world.settle()
-        resumed = self.resume("alice", self.token)
-        self.assertRefused(Code.BAD_STATE, self.issue, resumed)
+        admissions = [self.successResultOf(early), self.resume("alice", self.token)]
+        issued = [self.issue(each) for each in admissions]  # the change revokes them
         self.release()  # the new password
         self.release()
-        for admission in (self.successResultOf(late), resumed):
+        self.release()  # the one shown, compared again
+        self.assertIs(self.failureResultOf(late, Refusal).value.code, Code.WRONG_PASSWORD)
+        for admission in admissions:
             self.assertRefused(Code.BAD_STATE, self.issue, admission)
+        for token in issued:
+            self.assertNotTaken("alice", token)
         self.issue(self.successResultOf(changing))
 
+    def test_issuedBehindTheChange(self) -> None:
+        """Nor who asks for a token between the change and the moment in which it is known."""
+        admission = self.admit("alice")
+        self.hold = True
+        changing = self.world.start(self.accounts.change_password(self.alice, PASSWORD, "another password"))
+        self.world.settle()
+        self.release()
+        self.held.pop(0)()  # the new password is on its way to the disk
+        issuing = self.world.start(self.accounts.issue(admission))
+        self.world.settle()
+        self.successResultOf(changing)
+        self.assertIs(self.failureResultOf(issuing, Refusal).value.code, Code.BAD_STATE)
+        self.assertEqual(self.world.sql("SELECT account FROM passwords.tokens"), [])
+
+    def test_loggedOutMeanwhile(self) -> None:
+        """Nobody comes in with the old password after it was changed and all sessions were ended."""
+        here = Onlooker(self.world, self.alice).enter()
+        self.hold = True
+        late = self.world.start(self.accounts.log_in("alice", PASSWORD))
+        self.world.settle()
+        self.hold = False
+        self.change(self.alice)
+        self.world.result(self.accounts.revoke_all(self.alice, here))
+        self.release()
+        self.assertIs(self.failureResultOf(late, Refusal).value.code, Code.WRONG_PASSWORD)
+
     def test_notChanged(self) -> None:
-        """A change for which there was no room revokes nothing; new tokens take another login."""
+        """A change for which there was no room revokes nothing: who was admitted before is given tokens."""
+        before = self.admit("alice")
         self.world.pool.room = 0
         self.assertRefused(Code.STORAGE_FULL, self.change, self.alice)
         self.world.pool.room = None
-        self.assertRefused(Code.BAD_STATE, self.issue, self.resume("alice", self.token)._replace(since=0))
-        self.issue(self.resume("alice", self.token))
+        self.resume("alice", self.token)
+        self.resume("alice", self.issue(before))
+
+    def test_broken(self) -> None:
+        """A change that went wrong, so that nobody knows whether it was made, counts as one."""
+        before = self.admit("alice")
+        self.patch(Passwords, "change", lambda *arguments: 1 // 0)
+        self.assertRaises(ZeroDivisionError, self.change, self.alice)
+        self.assertRefused(Code.BAD_STATE, self.issue, before)
 
     def test_deleted(self) -> None:
         """A deleted account leaves no token behind."""

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from chat.errors import Code, Refusal
 from chat.store import commit
-from chat.store.commit import Cursor, GroupCommit, Procedure, explain
+from chat.store.commit import RETRY_SECONDS, Cursor, GroupCommit, Procedure, explain
 from chat.store.pool import DirectPool, threaded_pool
 
 
@@ -256,8 +256,8 @@ class FailureTests(CommitCase):
         self.submit(self.writer(), "a", "bad")
         self.run_all()
         self.submit(self.writer(), "c", "d")
-        for transaction in range(4):
-            self.assertEqual(self.pool.transactions, transaction + 1)
+        for transaction, waiting in enumerate((2, 3, 2, 0), 1):
+            self.assertEqual((self.pool.transactions, self.commit.waiting), (transaction, waiting))
             self.pool.step()
         self.assertEqual(self.performed[-1:], [["d"]])
         self.assertEqual(self.performed[2:4], [["a"], ["bad"]])
@@ -296,6 +296,25 @@ class FailureTests(CommitCase):
         self.submit(self.writer(), "a")
         self.run_all()
         self.assertEqual((self.told, notes(self.path)), (["a is written"], ["a"]))
+
+    def test_insists(self) -> None:
+        """What insists waits for room; while it waits for its turn to find out, others are not held up."""
+        full = sqlite3.OperationalError("database or disk is full")
+        insisting: Procedure[str, str] = Procedure(self.writer().perform, "messages", insists=True)
+        self.pool.slow = True
+        self.pool.commit_errors.append(full)
+        self.submit(insisting, "a")
+        self.run_all()
+        self.pool.step()
+        self.assertEqual((self.told, self.commit.waiting), ([], 1))
+        self.submit(self.writer(), "b")
+        self.run_all()
+        self.clock.advance(RETRY_SECONDS)
+        self.pool.step()
+        self.assertEqual((self.told, self.pool.transactions), (["b is written"], 3))
+        self.pool.step()
+        self.assertEqual((self.told, notes(self.path)), (["b is written", "a is written"], ["b", "a"]))
+        self.assertEqual((self.commit.waiting, self.clock.getDelayedCalls()), (0, []))
 
     def test_aBrokenListener(self) -> None:
         """Who cannot use its result does not keep the others from theirs."""

@@ -254,6 +254,17 @@ class JSONTests(NetworkTestCase):
         (accepted,) = alice.hear()
         self.assertEqual((accepted["ref"], accepted["id"]), ("26", 27))
 
+    def test_farTooFastAndTooLong(self) -> None:
+        """What could be accepted at no pace is refused for that; what is too long in it is not said again."""
+        self.allow(2, 5)
+        alice = self.user("alice")
+        sends = [alice.encoded("message", recipient="bob", body="hi") for _ in range(26)]
+        long = alice.encoded("message", recipient="bob", body="hi", ref="x" * 65)
+        alice.write(b"".join([*sends, long]))
+        answers = [frame for frame in alice.hear() if "body" not in frame]
+        self.assertEqual(keywords(answers), ["accepted"] * 26 + ["failed too-large"])
+        self.assertNotIn("ref", answers[26])
+
     def test_tooFastInSeveralSessions(self) -> None:
         """An account has one allowance, however many sessions."""
         self.allow(2, 5)

@@ -156,9 +156,9 @@ class CutTests(SynchronousTestCase):
             commits += 1
             if self.dying.called:
                 break
-        # Before the account was marked as leaving (fetching the password, marking) it just goes on.
-        self.assertEqual(outcomes[:2], [False, False])
-        self.assertEqual(set(outcomes[2:]), {True})
+        # Before the account was marked as leaving (fetching the password, twice, marking) it just goes on.
+        self.assertEqual(outcomes[:3], [False, False, False])
+        self.assertEqual(set(outcomes[3:]), {True})
         self.assertGreater(commits, 8)
 
     def test_finishCutToo(self) -> None:

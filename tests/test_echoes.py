@@ -34,9 +34,8 @@ class EchoesTests(SynchronousTestCase):
     def test_slowly(self) -> None:
         """Programs that ask each other now and then are never told to wait."""
         for _ in range(10 * TURNS):
-            self.now += SECONDS_EACH
-            self.assertEqual(self.talk(1), [0])
-            self.assertEqual(self.echoes.program("bob", "alice"), 0) if _ < TURNS // 2 else None
+            self.now += 2 * SECONDS_EACH
+            self.assertEqual(self.talk(2), [0, 0])
 
     def test_telling(self) -> None:
         """Who only tells takes one turn, however much it is, and so does a whole answer to it."""
@@ -67,6 +66,13 @@ class EchoesTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """So many pairs are remembered: those who said something last."""
         self.patch(echoes, "MOST", 10)
+        pair = ["alice", "bob"]
+        for number in range(TURNS):
+            self.assertEqual(self.echoes.program(*pair), 0)
+            self.echoes.program("dave", f"name{number}")
+            pair.reverse()
+        self.assertGreater(self.talk(1)[0], 0)
+        self.echoes.person("alice", "bob")
         self.talk(TURNS)
         for number in range(9):
             self.echoes.program("alice", f"name{number}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.ledger import Account
@@ -168,6 +169,16 @@ class AgainTests(FeedCase):
         self.send(1)
         bob.leave()
         self.assertEqual((bob.ids, self.again(self.onlooker())), ([1], [True]))
+
+    def test_cutOffWhileReading(self) -> None:
+        """What comes while the store is asked what waits is not marked if its session hears of neither."""
+        page: Deferred[Any] = Deferred()
+        patched = self.patch(self.world.store, "waiting", lambda *arguments: page)
+        bob = self.onlooker()
+        self.send(1)
+        bob.leave()
+        patched.restore()
+        self.assertEqual(self.again(self.onlooker()), [False])
 
     def test_otherAccounts(self) -> None:
         """That somebody else reads marks nothing."""

@@ -12,6 +12,7 @@ from typing import Any, Iterator
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from chat.errors import StartError
+from chat.store import files
 from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, DataDirectory, Header, header, path, schemas
 from chat.store.opener import Opener
 from tests.world import World, open_world
@@ -174,6 +175,19 @@ class FirstStartTests(FilesCase):
             self.assertEqual(directory.exists(), place == "there")
         self.assertEqual(contents(directory), {})
 
+    def test_cannotSync(self) -> None:
+        """The same where it is made, but could be gone after a power cut."""
+        self.path.mkdir()
+        synced: list[Path] = []
+
+        def sync(directory: Path) -> None:
+            synced.append(directory)
+            if len(synced) == 2:
+                raise OSError(5, "Input/output error")
+
+        self.patch(files, "_sync", sync)
+        self.assertRefused("users.db cannot be made", "Input/output error")
+
     def test_inTheWay(self) -> None:
         """Something in the way of a new file is named, and left alone."""
         self.path.mkdir()
@@ -184,22 +198,33 @@ class FirstStartTests(FilesCase):
 class AbilityTests(FilesCase):
     """A SQLite that cannot do what is needed."""
 
-    def test_cannotSearch(self) -> None:
-        """Without FTS5 nothing is made, and the error says what is missing."""
+    def without(self, what: str, error: str) -> None:
+        """SQLite knows nothing of this."""
 
         class Poor(sqlite3.Connection):
             """Built without it."""
 
-            def execute(self, *_: object) -> sqlite3.Cursor:
+            def execute(self, statement: str, *_: object) -> sqlite3.Cursor:
                 """No tables of other kinds."""
-                raise sqlite3.OperationalError("no such module: fts5")
+                if what in statement:
+                    raise sqlite3.OperationalError(error)
+                return super().execute(statement)
 
         def connect(_: Opener, location: str, **keywords: Any) -> sqlite3.Connection:
             return sqlite3.connect(location, factory=Poor)
 
         self.path.mkdir()
         self.patch(Opener, "_connect", connect)
+
+    def test_cannotSearch(self) -> None:
+        """Without FTS5 nothing is made, and the error says what is missing."""
+        self.without("fts5", "no such module: fts5")
         self.assertRefused("The SQLite of this Python cannot search", "no such module: fts5", "FTS5")
+
+    def test_tooOld(self) -> None:
+        """So it is with one from before there were strict tables."""
+        self.without("STRICT", 'near "STRICT": syntax error')
+        self.assertRefused("The SQLite of this Python is too old", "3.37 or later")
 
 
 class NextStartTests(FilesCase):

@@ -105,6 +105,11 @@ class ReadTests(KeyCase):
         self.file.mkdir()
         self.assertRefused("cannot be read (Is a directory")
 
+    def test_roundAndRound(self) -> None:
+        """A link that leads to itself leads to no key."""
+        self.file.symlink_to(self.file.name)
+        self.assertRefused("cannot be read (Too many levels of symbolic links)", str(self.file))
+
     def test_openToOthers(self) -> None:
         """A key that others can read, or could replace, is refused with the very command that helps."""
         for mode in (0o640, 0o604, 0o660, 0o620):

@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SkipTest
 
-from chat.store import modes
+from chat.store import layout, modes
 from chat.store.files import LOCK, NAMES, path
 from tests.test_audit import called
 from tests.test_files import NOBODY, FilesCase
@@ -172,7 +172,7 @@ class OwnerTests(ModesCase):
 
 
 class WindowsTests(ModesCase):
-    """Where there are no such modes, nothing is looked at."""
+    """Where there are no such modes, nothing is looked at; nor are directories opened there."""
 
     def test_skipped(self) -> None:
         """Nobody owns anything, and nothing is tightened."""
@@ -184,6 +184,15 @@ class WindowsTests(ModesCase):
         self.patch(modes, "os", Windows)
         self.assertEqual(self.opened().tightened, [])
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o755)
+
+    def test_notOpened(self) -> None:
+        """A start needs no directory to be opened."""
+
+        class Windows:
+            name = "nt"
+
+        self.patch(layout, "os", Windows)
+        layout.sync(self.path)
 
 
 class ServiceTests(ServiceTestCase):

@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 import threading
-from typing import Any, Callable
+from typing import Any, Awaitable, Callable
 
 import bcrypt
 from twisted.internet.defer import Deferred
@@ -16,7 +16,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from chat import ports
 from chat.errors import Code, Refusal
 from chat.ports import Asker, Grant
-from chat.store import Store, hashing, reception, tokens
+from chat.store import Store, hashing, passwords, reception, tokens
 from chat.store.hashing import HashingPool
 from chat.store.passwords import Passwords
 from chat.store.store import TOKEN_LIFE
@@ -259,7 +259,7 @@ class RehashTests(PasswordCase):
         changed = self.kept()
         self.threads.release()
         self.world.settle()
-        self.assertTrue(self.successResultOf(verified))
+        self.assertFalse(self.successResultOf(verified))
         self.assertEqual(self.kept(), changed)
         self.assertTrue(self.verify(1, b"another one"))
 
@@ -273,7 +273,7 @@ class RehashTests(PasswordCase):
         self.world.result(self.store.remove(1))
         self.threads.release()
         self.world.settle()
-        self.assertTrue(self.successResultOf(verified))
+        self.assertFalse(self.successResultOf(verified))
         self.assertEqual(self.kept(), "")
 
     def test_noRoom(self) -> None:
@@ -303,6 +303,91 @@ class RehashTests(PasswordCase):
         self.world.settle()
         self.assertTrue(self.successResultOf(verified[1]))
         self.assertNotEqual(self.kept(), old)
+
+
+class MeanwhileTests(PasswordCase):
+    """To compare a password takes a while; what counts is the one that is in force when it is done."""
+
+    NEW, OTHER = b"the new one", b"another one"
+
+    def setUp(self) -> None:
+        """Somebody shows the right password, and the comparing has begun."""
+        super().setUp()
+        self.threads.held = True
+
+    def begin(self, asked: Awaitable[bool]) -> Deferred[bool]:
+        """Ask for something that takes the password."""
+        begun = self.world.start(asked)
+        self.world.settle()
+        return begun
+
+    def replace(self, password: bytes) -> None:
+        """Somebody else replaces it meanwhile; then what was begun goes on."""
+        self.threads.held = False
+        self.world.result(self.store.set(1, password))
+        self.release()
+
+    def release(self) -> None:
+        """All hashes that were begun are there."""
+        while self.threads.results:
+            self.threads.release()
+            self.world.settle()
+
+    def test_verify(self) -> None:
+        """A password that was replaced meanwhile is wrong; if it was by the same one, it is right."""
+        verified = self.begin(self.store.verify(1, RIGHT))
+        self.replace(self.NEW)
+        self.assertIs(self.successResultOf(verified), False)
+        self.threads.held = True
+        verified = self.begin(self.store.verify(1, self.NEW))
+        self.replace(self.NEW)
+        self.assertIs(self.successResultOf(verified), True)
+
+    def test_change(self) -> None:
+        """Nor does whoever shows it replace the new one by a third, at whatever moment that came."""
+        for hashes in (0, 1):
+            changed = self.begin(self.store.change(1, RIGHT, self.OTHER))
+            for _ in range(hashes):  # the old one was compared
+                self.threads.release()
+                self.world.settle()
+            self.replace(self.NEW)
+            self.assertIs(self.successResultOf(changed), False)
+            self.assertTrue(self.verify(1, self.NEW))
+            self.world.result(self.store.set(1, RIGHT))
+            self.threads.held = True
+
+    def test_changeOfTheSame(self) -> None:
+        """Where the new one is the same again, it is replaced."""
+        changed = self.begin(self.store.change(1, RIGHT, self.OTHER))
+        self.threads.release()
+        self.world.settle()
+        self.replace(RIGHT)
+        self.assertIs(self.successResultOf(changed), True)
+        self.assertTrue(self.verify(1, self.OTHER))
+
+    def test_renewCodes(self) -> None:
+        """Nobody gets recovery codes for a password that was replaced meanwhile."""
+        renewed = self.begin(self.store.renew_codes(1, RIGHT, [b"a code"]))
+        self.replace(self.NEW)
+        self.assertIs(self.successResultOf(renewed), False)
+        self.assertFalse(self.world.result(self.store.recoverable(1, b"a code")))
+
+    def test_lastMoment(self) -> None:
+        """Nor where that is on its way to the disk when the codes are."""
+        codes = self.store.renew_codes(1, RIGHT, [b"a code"])
+        submit = self.world.store._commit.submit
+
+        def behind(procedure: Any, *rest: Any) -> None:
+            if procedure is passwords._RENEW_CODES:
+                self.patch(self.world.store._commit, "submit", submit)
+                self.world.start(self.store.set(1, self.NEW))
+            submit(procedure, *rest)
+
+        self.threads.held = False
+        self.patch(self.world.store._commit, "submit", behind)
+        self.assertIs(self.world.result(codes), False)
+        self.assertTrue(self.verify(1, self.NEW))
+        self.assertFalse(self.world.result(self.store.recoverable(1, b"a code")))
 
 
 class SlowDownTests(PasswordCase):
@@ -344,7 +429,8 @@ class SecrecyTests(PasswordCase):
         self.assertEqual(public(Passwords) - {"busy"}, public(ports.PasswordStore))
         self.assertEqual(
             public(ports.PasswordStore),
-            {"set", "verify", "remove", "issue", "bearer", "revoke", "recoverable", "recover", "renew_codes"},
+            {"set", "verify", "change", "remove", "issue", "bearer", "revoke"}
+            | {"recoverable", "recover", "renew_codes"},
         )
         self.assertEqual([name for name in vars(self.store) if not name.startswith("_")], [])
 

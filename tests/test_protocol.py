@@ -702,6 +702,16 @@ class EndTests(NetworkTestCase):
         self.network.settle()
         self.assertEqual(len(fired), 3)
 
+    def test_tooLate(self) -> None:
+        """Whom a proxy brings when the server stops already is not let in."""
+        door = self.network.doors["json"]
+        self.successResultOf(door.shut_down())
+        wire = Wire(door.buildProtocol(None))
+        wire.protocol.makeConnection(wire)
+        self.assertTrue(wire.aborted)
+        self.assertEqual(bytes(wire.unread), b"")
+        self.assertEqual(door.connections, set())
+
     def test_abort(self) -> None:
         """Those who do not go are made to."""
         client = self.network.user("alice")

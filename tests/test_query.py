@@ -52,6 +52,10 @@ class ParseTests(SynchronousTestCase):
             "since:2026-11-01": Query(since=FIRST),
             "until:2026-11-01": Query(until=SECOND),
             "since:2026-11-02 until:2026-11-01": Query(since=SECOND, until=SECOND),
+            "since:2026-11-02 since:2026-11-01": Query(since=SECOND),
+            "since:2026-11-01 since:2026-11-02": Query(since=SECOND),
+            "until:2026-10-31 until:2026-11-01": Query(until=FIRST),
+            "until:2026-11-01 until:2026-10-31": Query(until=FIRST),
             "http://x.org": Query(words=(Words("http://x.org"),)),
             "subjects:x": Query(words=(Words("subjects:x"),)),
             "Größe 東京 №1": Query(words=(Words("Größe"), Words("東京"), Words("№1"))),
@@ -148,9 +152,16 @@ class ExcerptTests(SynchronousTestCase):
             self.assertIn("The disk is full.", found)
             self.assertLess(len(found), EXCERPT + 9)
 
+    def test_underscores(self) -> None:
+        """What is no letter separates words, an underscore too, as the index has it."""
+        body = f"{'before ' * 40}my_disk_full{' behind' * 40}"
+        for query in ("disk", '"disk full"', "full", "my_disk"):
+            self.assertIn("my_disk_full", excerpt(body, parse(query)), query)
+        self.assertIn("disk", excerpt(f"{'-- ' * 200}disk{' behind' * 40}", parse("disk")))
+
     def test_beginning(self) -> None:
         """If no word is in it, or only in other words, its beginning."""
-        for query in ("xyz", "dis", "isk", "-disk", "subject:disk", "with:bob", '"full disk"'):
+        for query in ("xyz", "dis", "isk", "the_d", "-disk", "subject:disk", "with:bob", '"full disk"'):
             self.assertEqual(excerpt(self.LONG, parse(query))[:13], "before before", query)
 
     def test_accents(self) -> None:

@@ -56,7 +56,7 @@ class ReceptionCase(SynchronousTestCase):
             return 0
         refusal = self.failureResultOf(asked, Refusal).value
         self.assertIs(refusal.code, Code.SLOW_DOWN)
-        self.assertIn(f"in {refusal.seconds} second", refusal.reason)
+        self.assertRegex(refusal.reason, rf" in {refusal.seconds} second{'s' * (refusal.seconds != 1)}\.$")
         assert isinstance(refusal, Refusal) and refusal.seconds is not None
         return refusal.seconds
 
@@ -116,6 +116,16 @@ class LineTests(ReceptionCase):
             self.assertEqual(self.ask(Asker("192.0.2.1", f"name{number}")), 0)
         self.assertEqual(self.ask(Asker("192.0.2.1", "alice")), 1)
         self.assertEqual(self.ask(Asker("198.51.100.2", "alice")), 0)
+
+    def test_afterwards(self) -> None:
+        """Who is done leaves room for one more from there; of a place without anybody nothing is kept."""
+        for number in range(OTHERS_FROM_ONE_PLACE):
+            self.ask(Asker("192.0.2.1", f"name{number}"))
+        self.compute()
+        self.assertEqual(self.ask(Asker("192.0.2.1", "alice")), 0)
+        self.assertGreater(self.ask(Asker("192.0.2.1", "bob")), 0)
+        self.compute(OTHERS_FROM_ONE_PLACE)
+        self.assertEqual(self.reception._others._from, {})
 
     def test_noPlace(self) -> None:
         """Programs on this machine have no place, and no share that could be full."""
@@ -197,6 +207,14 @@ class PromiseTests(ReceptionCase):
         self.flood()
         self.assertEqual(self.ask(Asker("192.0.2.1", "alice")), 1)
         self.assertEqual(self.ask(Asker("192.0.2.1", "alice", home=True)), 0)
+
+    def test_sameMoment(self) -> None:
+        """Whoever asks at the very same time is promised a moment, too, with a place or without."""
+        self.flood()
+        askers = [self.stranger(1000), Asker(None, "alice"), self.stranger(1001), Asker(None, "bob")]
+        self.assertEqual([self.ask(each) for each in askers], [1] * 4)
+        self.now += 1
+        self.assertEqual([self.ask(each) for each in askers], [0] * 4)
 
     def test_oneAddress(self) -> None:
         """Of 60 who ask at one address, each is let in at the very moment told, and not a tick earlier."""

@@ -228,6 +228,15 @@ class ExpireTests(RetentionCase):
         self.assertEqual([letter.id for letter in self.world.waiting(self.bob)], kept)
         self.assertClean()
 
+    def test_bytesOfAll(self) -> None:
+        """They are counted to the end of a message, though for SQLite a text may end at a NUL."""
+        self.patch(returns, "TURNED_BYTES", 2000)
+        for _ in range(4):
+            self.world.send(self.alice, "bob", "\0" + "x" * 999)
+        self.world.clock.advance(2 * DAY)
+        self.world.result(self.world.store.expire(self.world.now() - DAY * MS, (0, 0)))
+        self.assertEqual(self.world.sql("SELECT count(*) FROM ledger WHERE code = 'expired'"), [(2,)])
+
     def test_lastPortion(self) -> None:
         """When the last portion is as large as may be, that was all."""
         self.patch(returns, "TURNED_BYTES", 10)

@@ -263,7 +263,7 @@ class QueryTests(SearchCase):
         """What has no words in the eyes of the index is nowhere, whatever is asked besides."""
         for words, count in (((Words("!"),), 0), ((Words("!", negated=True),), 5)):
             found = self.world.result(
-                self.world.store.search(self.alice, Query(words=words), (False, True), 0, 20)
+                self.world.store.search(self.alice, Query(words=words), (False, True), 0, 20, lambda: True)
             )
             self.assertEqual(len(found.hits), count)
 

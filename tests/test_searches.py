@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from time import process_time
+from typing import Any, Sequence
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from chat import mailroom
 from chat.errors import Code, Refusal
 from chat.ledger import Draft
 from chat.messages import Search
+from chat.query import Query, Words, excerpt, wanted
 from chat.store import searches, searching, store
 from chat.store.searches import AGAIN, LONG, MOST, SHORT, Searches
+from chat.store.searching import TOGETHER, _Exact
+from tests.strategies import ALWAYS
 from tests.world import open_world
 
 
@@ -137,8 +145,82 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(self.results[2], 1)
 
 
+class ExactTests(SynchronousTestCase):
+    """Words in a row, looked for in texts in ASCII."""
+
+    def found(self, words: Sequence[str], text: str, prefix: bool = False) -> bool:
+        """Whether they are there."""
+        exact = _Exact(Words(" ".join(words), prefix=prefix), list(words))
+        return exact.in_plain("", text)
+
+    def test_any(self) -> None:
+        """They are if they are words of the text, one behind the other; the last one may be a beginning."""
+
+        @ALWAYS
+        @given(st.lists(st.text("ab1", min_size=1, max_size=2), min_size=1, max_size=3), st.text("aAb1_. \n"))
+        def look(words: list[str], text: str) -> None:
+            there = re.findall("[a-z0-9]+", text.lower())
+            rows = [there[at : at + len(words)] for at in range(len(there))]
+            self.assertEqual(self.found(words, text), words in rows)
+            last = len(words[-1])
+            cut = [[*row[:-1], row[-1][:last]] for row in rows if len(row) == len(words)]
+            self.assertEqual(self.found(words, text, prefix=True), words in cut)
+
+        look()
+
+    def test_hostile(self) -> None:
+        """A long row is found as soon as a short one in a text that begins like it again and again."""
+
+        def seconds(count: int) -> float:
+            words = [*["a"] * count, "b"]
+            body = f"{'a ' * 32_000}b"
+            query = Query(words=(Words(" ".join(words)),))
+            exact = _Exact(query.words[0], words)
+            taken = []
+            for _ in range(3):
+                start = process_time()
+                self.assertTrue(exact.in_plain("", body))
+                self.assertTrue(excerpt(body, wanted(query)).startswith("... a"))
+                taken.append(process_time() - start)
+            return min(taken)
+
+        self.assertLess(seconds(500), 10 * seconds(5))
+
+
 class CommitTests(SynchronousTestCase):
     """A search on a real store, beside messages."""
+
+    def test_long(self) -> None:
+        """Of long messages few are looked at together, and others have their turn between them if need be."""
+        world = open_world(self)
+        alice, bob = world.sign_up("alice", "bob")
+        for number in range(5):
+            world.send(alice, "bob", f"{number} of the {'x ' * (TOGETHER // 4)}")
+        looks: list[int] = []
+
+        def noting(cursor: Any, users: Any, wanted: searching.Wanted) -> searching.Portion:
+            portion = searching.search(cursor, users, wanted)
+            looks.append(len(portion.hits))
+            return portion
+
+        self.patch(store, "search", noting)
+        for seconds, expected in ((0.0, [1] * 5), (1000.0, [5])):
+            self.patch(searches, "LONG", seconds)
+            self.patch(searches, "SHORT", seconds)
+            looks.clear()
+            found = world.result(world.mailroom.search(bob, Search(query='"of the"')))
+            self.assertEqual([entry.id for entry in found.messages], [5, 4, 3, 2, 1])
+            self.assertEqual([each for each in looks if each], expected)
+
+    def test_longExcerpts(self) -> None:
+        """Where what is found is very long, the beginning of it is shown."""
+        self.patch(mailroom, "LOOKED_THROUGH", 3000)
+        world = open_world(self)
+        alice, bob = world.sign_up("alice", "bob")
+        for _ in range(3):
+            world.send(alice, "bob", f"{'x ' * 600}disk")
+        found = world.result(world.mailroom.search(bob, Search(query="disk")))
+        self.assertEqual(["disk" in str(entry.excerpt) for entry in found.messages], [True, True, False])
 
     def test_inBetween(self) -> None:
         """What is sent while a search looks is on disk before it looks again."""

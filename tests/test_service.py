@@ -28,6 +28,7 @@ from chat import __version__, listening, service, tap
 from chat.accounts import Accounts, Registration
 from chat.errors import StartError
 from chat.outlet import PromptServer
+from chat.rights import Rights
 from chat.service import DEFAULT_DOORS, GRACE, ChatService, Settings
 from chat.store.files import DataDirectory, schemas
 from chat.store.pool import DirectPool
@@ -342,6 +343,15 @@ class StartTests(ServiceTestCase):
         self.reactor.pump([0] * 20)
         self.assertIn(b'"expires":"2026-11-24T21:07:00.123Z"', wire.read())
 
+    def test_rights(self) -> None:
+        """What rights are in reserve are thrown away once the ports are open, before anybody comes in."""
+        reserve = Rights()
+        self.patch(reserve, "give_up", lambda: self.reactor.events.append("rights given up"))
+        started = ChatService(self.reactor, Settings(self.data, (("json", LOCAL),)), reserve)
+        started.startService()
+        self.addCleanup(self.stop, started)
+        self.assertEqual(self.reactor.events, ["port listens", "rights given up"])
+
     def test_files(self) -> None:
         """The data is in three files that nobody else may read."""
         self.start()
@@ -383,6 +393,20 @@ class CannotStartTests(ServiceTestCase):
         self.patch(listening, "serverFromString", lambda reactor, description: Endpoint())
         reason = self.assertCannotStart()
         self.assertIn("Permission denied", reason)
+
+    def test_listensLater(self) -> None:
+        """An endpoint that is not ready at once, as some of plugins are."""
+
+        class Endpoint:
+            """It takes its time."""
+
+            def listen(self, factory: object) -> Deferred[Any]:
+                """See C{IStreamServerEndpoint.listen}."""
+                return Deferred()
+
+        self.patch(service, "endpoint", lambda *arguments: Endpoint())
+        reason = self.assertCannotStart(("json", "onion:80"))
+        self.assertIn("onion:80 is not ready at once", reason)
 
     def test_secondServer(self) -> None:
         """A second server on the same directory is told that there is a first one, which goes on."""
@@ -528,6 +552,24 @@ class StopTests(ServiceTestCase):
         self.successResultOf(stopped)
         rows = sqlite3.connect(self.data / "messages.db").execute("SELECT count(*) FROM ledger")
         self.assertEqual(rows.fetchone(), (1,))
+
+    def test_portFails(self) -> None:
+        """A port that cannot clean up behind itself, as when somebody has removed its file, stops nothing."""
+        self.reactor.slow_ports = True
+        started = self.start()
+        wire = self.connect()
+        wire.read()
+        stopped = started.stopService()
+        self.reactor.ports[0].stopped.errback(FileNotFoundError("chat.sock"))
+        self.assertIn(b"shutting-down", wire.read())
+        wire.lose()
+        self.reactor.advance(0)
+        self.successResultOf(stopped)
+        (failure,) = self.flushLoggedErrors(FileNotFoundError)
+        self.assertEqual(str(failure.value), "chat.sock")
+        directory = DataDirectory(self.data, schemas())
+        directory.open()
+        directory.close()
 
     def test_grace(self) -> None:
         """Those who do not go are waited for, but not long."""

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any, Callable, Coroutine, Sequence, Union, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.codes import RECOVERY_CODES
 from chat.course import BYTES_UNDER_WAY, ID_BYTES, SENDS_UNDER_WAY, State
 from chat.errors import Code, FatalError, Refusal, account_gone
+from chat.limits.allowance import UNLIMITED, Allowance, Rate
 from chat.messages import (
     LOGIN_FRAME_BYTES,
     SYSTEM,
@@ -479,6 +481,23 @@ class LoginTests(SessionTestCase):
             self.assertEqual(connection.heard(), f"failed {refusal}, username", repr(chosen))
             self.assertIs(standing(session), Username)
 
+    def test_recoveryForgotten(self) -> None:
+        """Whoever has shown a recovery code and begins again with a new name makes an account of that."""
+        session, connection = self.session()
+        self.tell(session, Login(field="username", value="known"))
+        self.tell(session, Login(field="password", value=password("known"), codes=True))
+        created = connection.frames[1]
+        assert isinstance(created, Created)
+        connection.frames.clear()
+        self.tell(session, Login(field="username", value="known"))
+        self.tell(session, Login(field="recovery", value=created.recovery[0]))
+        self.tell(session, Login(field="password", value="short"))
+        self.assertEqual(connection.heard(), "password, new-password, failed bad-password, username")
+        self.tell(session, Login(field="username", value="newcomer"))
+        self.tell(session, Login(field="password", value="long enough"))
+        self.assertEqual(connection.heard(), "new-password, created, username")
+        self.user("known")
+
     def test_slowDown(self) -> None:
         """When too many log in at once, the session says when to come back."""
 
@@ -718,6 +737,22 @@ class OrderTests(SessionTestCase):
         self.settle()
         self.assertEqual(connection.heard(), "password, welcome, accepted, pong, message")
 
+    def test_pipelinedLogout(self) -> None:
+        """Whoever logs out while the mailbox is being read is shown nothing of it any more."""
+        known, _ = self.user("known")
+        known.receive([Message(recipient="known", body="hi")])
+        self.settle()
+        session, connection = self.session()
+        session.receive(
+            [
+                Login(field="username", value="known"),
+                Login(field="password", value=password("known")),
+                Logout(),
+            ]
+        )
+        self.settle()
+        self.assertEqual(connection.heard(), "password, welcome, logged-out, username")
+
     def test_pipelinedBehindWrongPassword(self) -> None:
         """Frames behind a password that is wrong are refused, each with the prompt."""
         self.user("known")
@@ -793,6 +828,26 @@ class BoundTests(SessionTestCase):
         session.receive([List(box="inbox")])
         self.assertFalse(session.ready)
         self.settle()
+        self.assertTrue(session.ready)
+
+    def test_rests(self) -> None:
+        """Who sends far too much in one go rests for as long as all of it asks for."""
+        clock = self.network.clock
+        self.network.mailroom._allowance = Allowance(clock.seconds, Rate(1000, 1), UNLIMITED)
+        session, connection = self.user()
+        refused = Message(recipient="nobody", body="", ref="x" * 65)
+        more: list[list[Incoming]] = [[refused] * SENDS_UNDER_WAY, [refused] * SENDS_UNDER_WAY]
+
+        def hand_in() -> None:
+            if more and session.ready:
+                session.receive(more.pop())
+
+        connection.when_resumed = hand_in
+        self.patch(connection, "wait", lambda seconds: deferLater(clock, seconds))
+        session.receive([refused] * SENDS_UNDER_WAY)
+        clock.pump([0.1] * 14)
+        self.assertEqual((more, session.ready), ([], False))
+        clock.pump([0.1] * 2)
         self.assertTrue(session.ready)
 
 

@@ -267,7 +267,7 @@ class ReceiptTests(FullCase):
         self.assertEqual(self.world.result(self.store.mailbox(self.bob.id)).waiting, 0)
 
     def test_oneTimer(self) -> None:
-        """However many wait for room, one timer waits for them, and one transaction takes them all."""
+        """However many wait for room, one timer waits for them; one finds it, then the rest go together."""
         ids = [self.message, *[self.world.send(self.alice, "bob").id for _ in range(4)]]
         told: list[Any] = []
         self.world.pool.room = 0
@@ -281,12 +281,106 @@ class ReceiptTests(FullCase):
         self.world.clock.advance(RETRY_SECONDS * 0.6)
         self.world.settle()
         self.assertEqual((told, len(self.world.clock.getDelayedCalls())), ([], 1))
-        self.world.pool.room = 1
+        self.world.pool.room = 2
         self.world.clock.advance(RETRY_SECONDS)
         self.world.settle()
         self.assertEqual(len(told), len(ids))
         self.assertEqual(self.world.sql("SELECT DISTINCT state FROM ledger"), [(State.DELIVERED,)])
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def tries(self) -> int:
+        """How many transactions there are until the next time that one is tried again, this included."""
+        self.world.pool.left = 1000
+        self.world.clock.advance(RETRY_SECONDS)
+        self.world.settle()
+        return 1000 - self.world.pool.left
+
+    def test_oneFindsOut(self) -> None:
+        """However many wait, and however long, each time it costs one attempt, and not always the same."""
+        ids = [self.message, *[self.world.send(self.alice, "bob").id for _ in range(6)]]
+        told: list[Any] = []
+        self.world.pool.room = 0
+        self.world.pool.left = 1000
+        for id in ids:
+            self.store.confirm(self.bob.id, [id], told.append, told.append)
+        self.world.settle()
+        self.assertEqual(1000 - self.world.pool.left, 2)  # all of them, and one of them alone
+        self.assertEqual([self.tries() for _ in range(20)], [1] * 20)
+        self.assertEqual((told, self.store.gauges.queued), ([], len(ids)))
+        self.world.pool.room = 2
+        self.assertEqual(self.tries(), 2)
+        self.assertEqual((len(told), self.world.clock.getDelayedCalls()), (len(ids), []))
+
+    def test_littleRoom(self) -> None:
+        """Where there is room for some, some are done, and the others go on waiting for more."""
+        ids = [self.message, *[self.world.send(self.alice, "bob").id for _ in range(3)]]
+        told: list[Any] = []
+        self.world.pool.room = 0
+        for id in ids:
+            self.store.confirm(self.bob.id, [id], told.append, told.append)
+        self.world.settle()
+        for done in (1, 2, 3, 4):
+            self.world.pool.room = 1
+            self.tries()
+            self.assertEqual(len(told), done)
+        self.assertEqual(self.world.sql("SELECT DISTINCT state FROM ledger"), [(State.DELIVERED,)])
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_meanwhile(self) -> None:
+        """What comes while one finds out waits for the same; what does not insist is told at once."""
+        told: list[Any] = []
+        self.world.pool.room = 0
+        self.confirm()
+        for size in (10, 1):
+            self.patch(commit, "LARGEST_GROUP", size)
+            self.world.clock.advance(RETRY_SECONDS)
+            self.store.confirm(self.bob.id, [self.message], told.append, told.append)
+            removal = self.world.start(self.store.remove(self.bob.id, [self.message]))
+            self.world.settle()
+            self.assertEqual(self.failureResultOf(removal, Refusal).value.code, Code.STORAGE_FULL)
+            self.assertEqual(len(self.world.clock.getDelayedCalls()), 1)
+        self.world.pool.room = None
+        self.world.clock.advance(RETRY_SECONDS)
+        self.world.settle()
+        self.assertEqual(sorted(self.told + told), [[], [], [(self.message, self.alice.id)]])
+
+    def test_fails(self) -> None:
+        """One that fails for another reason while it finds out leaves the others to find out."""
+        other = self.world.send(self.alice, "bob").id
+        self.world.pool.room = 0
+        told: list[Any] = []
+        self.confirm()
+        self.store.confirm(self.bob.id, [other], told.append, told.append)
+        self.world.settle()
+        self.assertEqual(self.store.gauges.queued, 2)
+        self.world.pool.room = None
+        error = RuntimeError("the disk is gone")
+        run = self.world.pool.runInteraction
+        broken = iter([_failed(error)])
+        self.patch(self.world.pool, "runInteraction", lambda *each: next(broken, None) or run(*each))
+        self.world.clock.advance(RETRY_SECONDS)
+        self.world.settle()
+        self.assertEqual(([type(each) for each in self.told + told]), [RuntimeError, list])
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_reading(self) -> None:
+        """However often somebody reads, one note of it waits for room, the last."""
+        self.world.pool.room = 0
+        for _ in range(20):
+            self.assertEqual(len(self.world.waiting(self.bob)), 1)
+        self.assertEqual(self.store.gauges.queued, 1)
+        self.world.pool.room = None
+        later = self.world.send(self.alice, "bob").id
+        self.world.pool.room = 0
+        self.assertEqual(self.world.waiting(self.bob)[-1].id, later)
+        self.world.pool.room = None
+        self.tries()
+        self.assertEqual(self.world.sql("SELECT offered FROM mailboxes WHERE waiting = 2"), [(2,)])
+        self.assertEqual(self.store.gauges.queued, 0)
+        self.world.pool.room = 0
+        self.world.waiting(self.bob)
+        self.assertEqual(self.store.gauges.queued, 1)
 
     def test_stopped(self) -> None:
         """A server that stops meanwhile leaves it waiting: it comes again."""
@@ -335,6 +429,18 @@ class WeightTests(FullCase):
         told = self.accept(50, 50, 1, 90, 20, 30)
         self.assertEqual([outcome.id for (outcome,) in told], [1, 2, 3, 4, 5, 6])
         self.assertEqual(len(commits), 3)  # 50 + 50, 1 + 90, 20 + 30
+
+    def test_alphabets(self) -> None:
+        """What weighs is bytes, whatever alphabet they are written in; for others than ours at most."""
+        self.patch(commit, "HEAVIEST_GROUP", 100)
+        commits = self.commits()
+        told: list[Any] = []
+        for _ in range(4):
+            sent = Draft("bob", "bob", None, "\U0001f600" * 12, None, 0)
+            self.store.accept(self.alice.id, [sent], told.append, told.append)
+        self.world.settle()
+        self.assertEqual([outcome.id for (outcome,) in told], [1, 2, 3, 4])
+        self.assertEqual(len(commits), 2)
 
     def test_largerThanThat(self) -> None:
         """What is too heavy by itself goes alone."""
@@ -487,9 +593,9 @@ class TurningTests(FullCase):
         super().setUp()
         self.patch(returns, "TURNED_BYTES", 2000)
 
-    def portions(self, waiting: bool) -> list[int]:
+    def portions(self, waiting: bool, body: str = "x" * 1000) -> list[int]:
         """How many messages are still to be done after each step of turning Bob's seven round."""
-        ids = [self.world.send(self.alice, "bob", "x" * 1000).id for _ in range(7)]
+        ids = [self.world.send(self.alice, self.bob.name, body).id for _ in range(7)]
         if not waiting:
             self.world.confirm(self.bob, *ids)
         self.world.result(self.store.leave(self.bob))
@@ -513,6 +619,14 @@ class TurningTests(FullCase):
     def test_delivered(self) -> None:
         """What was delivered is erased portion by portion."""
         self.assertEqual(self.portions(waiting=False), [5, 3, 1, 0, 0])
+
+    def test_alphabets(self) -> None:
+        """A portion is measured in bytes, and whole, though for SQLite a text may end at a NUL."""
+        names = iter(("carol", "dave", "erin", "frank"))
+        for body in ("\0" + "x" * 999, "\u20ac" * 333 + "x"):
+            for waiting in (True, False):
+                (self.bob,) = self.world.sign_up(next(names))
+                self.assertEqual(self.portions(waiting, body), [5, 3, 1, 0, 0])
 
     def test_oneIsTooLarge(self) -> None:
         """A message larger than a portion goes by itself."""

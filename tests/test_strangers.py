@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from contextlib import closing
 from typing import Any, Callable, Sequence
@@ -17,7 +18,7 @@ from chat.codes import INVITATION_GROUPS, RECOVERY_CODES, RECOVERY_GROUPS, diges
 from chat.errors import Code, FatalError, Refusal
 from chat.ledger import Account
 from chat.limits.evenness import Evenness
-from chat.limits.throttle import PAIR, PLACE, Throttle
+from chat.limits.throttle import ACCOUNT, PAIR, PLACE, Throttle
 from chat.login import Introduction
 from chat.messages import Created, Failed, Frame, Login, NewPassword, Password, PasswordChanged, Username
 from chat.origin import LOCAL, Origin
@@ -601,6 +602,17 @@ class GuessingTests(StrangersCase):
         self.assertEqual(self.guess("alice", password=PASSWORD).code, Code.SLOW_DOWN)
         self.world.result(self.accounts.log_in("alice", PASSWORD, THERE))
         self.world.result(self.accounts.resume("alice", token.value, HERE))
+
+    def test_knownByToken(self) -> None:
+        """Whoever comes in with a token is known there from then on, whatever others guess elsewhere."""
+        admission = self.world.result(self.accounts.log_in("alice", PASSWORD, THERE))
+        token = self.world.result(self.accounts.issue(admission))
+        self.world.result(self.accounts.resume("alice", token.value, HERE))
+        for number in range(ACCOUNT.free + 5):
+            with contextlib.suppress(Refusal):
+                self.world.result(self.accounts.log_in("alice", ANOTHER, f"203.0.113.{number}"))
+        self.guess("alice", HERE)
+        self.world.result(self.accounts.log_in("alice", PASSWORD, HERE))
 
     def test_tokens(self) -> None:
         """Wrong tokens, and wrong recovery codes, count as wrong passwords do."""

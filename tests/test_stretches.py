@@ -264,6 +264,48 @@ class NoteTests(StretchesCase):
         self.assertEqual(self.world.sql("SELECT id FROM ledger WHERE recipient = 2 AND state < 2"), [])
         self.assertClean()
 
+    def scatter(self) -> list[int]:
+        """The ids of messages to Bob, each in another stretch; two stretches are enough for a transaction."""
+        self.patch(returns, "LOOKED_THROUGH", 2)
+        ids = []
+        for _ in range(5):
+            ids += self.send(self.alice, "bob")
+            self.send(self.carol, "carol", 3)
+        return ids
+
+    def left(self) -> list[list[int]]:
+        """The stretches noted for Bob, who is leaving, after each step of that."""
+        self.world.result(self.world.store.leave(self.bob))
+        noted = []
+        more = True
+        while more:
+            more, _ = self.world.result(self.world.store.turn_round(self.bob))
+            noted.append(self.noted(self.bob, INBOX))
+        return noted
+
+    def test_erasedByAndBy(self) -> None:
+        """A mailbox that lies scattered in the ledger is erased a few stretches at a time."""
+        self.world.confirm(self.bob, *self.scatter())
+        self.assertEqual(self.left(), [[2, 3, 4], [4], [], []])
+
+    def test_returnedByAndBy(self) -> None:
+        """What waits in it goes back as few at a time."""
+        ids = self.scatter()
+        self.assertEqual(self.left(), [[2, 3, 4], [4], [], []])
+        self.assertEqual([letter.id for letter in self.world.waiting(self.alice)], ids)
+
+    def test_expiredByAndBy(self) -> None:
+        """What expires, too; what is only looked at is no work."""
+        self.scatter()
+        self.world.clock.advance(10)
+        self.send(self.alice, "bob", 9)
+        after: tuple[int, int] | None = (0, 0)
+        noted = []
+        while after is not None:
+            after, _ = self.world.result(self.world.store.expire(self.world.now() - 1000, after))
+            noted.append(self.noted(self.bob, INBOX))
+        self.assertEqual(noted, [[2, 3, 4, 5, 6, 7], [4, 5, 6, 7], [5, 6, 7]])
+
     def test_dead(self) -> None:
         """A dead letter is in nobody's inbox."""
         self.send(self.carol, "bob", 5)

@@ -40,6 +40,25 @@ class CertificateTestCase(SynchronousTestCase):
         self.assertNotIn("PRIVATE", str(error))
 
 
+class ExposedTests(CertificateTestCase):
+    """Who gets at a key."""
+
+    def test_modes(self) -> None:
+        """The server's own is for its owner alone; that of an operator may be read by a group of programs."""
+        made = own(self.folder)
+        make(made, (), START)
+        for pair, kept, bad in (
+            (made, (0o600, 0o400), (0o640, 0o620, 0o604)),
+            (given(self.folder), (0o600, 0o640), (0o660, 0o604, 0o602)),
+        ):
+            for mode in kept:
+                pair.key.chmod(mode)
+                self.assertIsNone(exposed(pair), oct(mode))
+            for mode in bad:
+                pair.key.chmod(mode)
+                self.assertEqual(exposed(pair), mode)
+
+
 class MakeTests(CertificateTestCase):
     """The server's own certificate."""
 

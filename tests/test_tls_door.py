@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.protocols.policies import WrappingFactory
@@ -127,6 +130,31 @@ class AgreementTests(DoorTestCase):
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.maximum_version = ssl.TLSVersion.TLSv1_1
         self.assertIn("alert protocol version", self.alerts(self.client(context=context)))
+
+    def test_onlyOnce(self) -> None:
+        """A client of TLS 1.2 cannot have the server do the costly part of a handshake again and again."""
+        server = self.credentials.speaking(()).serverConnectionForTLS(cast(Any, None))
+        server.set_accept_state()
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
+        client = SSL.Connection(context, None)
+        client.set_connect_state()
+
+        def talk() -> None:
+            for one, step, other in (
+                (client, client.do_handshake, server),
+                (server, partial(server.recv, 1), client),
+            ) * 3:
+                with contextlib.suppress(SSL.WantReadError):
+                    step()
+                with contextlib.suppress(SSL.WantReadError):
+                    other.bio_write(one.bio_read(1 << 16))
+
+        talk()
+        self.assertEqual(client.get_protocol_version_name(), "TLSv1.2")
+        client.renegotiate()
+        error = self.assertRaises(SSL.Error, talk)
+        self.assertIn("no renegotiation", str(error))
 
 
 class HandshakeTests(DoorTestCase):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chat.course import SENDS_UNDER_WAY
 from chat.ledger import Account
 from chat.limits.turns import FEW, HEARD, LASTS, LOOK_EVERY, PIECE, SETTLES, TOGETHER, Turns
 from chat.messages import Accepted, Failed, Fatal, Frame, Message
+from chat.store.commit import RETRY_SECONDS
+from chat.wire.translator import FRAMES_AT_ONCE
 from tests.network import Network
-from tests.world import open_world
+from tests.talker import keywords, password
+from tests.world import Onlooker, open_world
 
 ALICE, BOB, CAROL, MALLORY = range(1, 5)
 
@@ -22,7 +27,8 @@ class TurnsCase(SynchronousTestCase):
     def setUp(self) -> None:
         """Nobody has sent anything."""
         self.now = 1000.0
-        self.turns = Turns(lambda: self.now)
+        self.full = False
+        self.turns = Turns(lambda: self.now, lambda: self.full)
         self.gone: list[tuple[int, int]] = []
 
     def send(self, account: int, count: int) -> int:
@@ -140,6 +146,14 @@ class FloodTests(TurnsCase):
         self.arrive()
         self.assertFalse(self.turns.waits(MALLORY))
 
+    def test_full(self) -> None:
+        """Nor is anything held back while something waits for room on the disk, which may take long."""
+        self.flood()
+        self.full = True
+        self.now += 2 * LOOK_EVERY
+        self.assertEqual(self.send(MALLORY, 1), 500 - TOGETHER + 1)
+        self.assertEqual(self.send(MALLORY, 500), 500)
+
     def test_calm(self) -> None:
         """Who has sent much, and does not any more, is one of the others again."""
         self.flood()
@@ -214,8 +228,8 @@ class MailroomTests(SynchronousTestCase):
         self.assertEqual(self.world.send(self.alice, "bob").id, before + TOGETHER + 1)
         self.assertFalse(self.world.mailroom.waits(self.mallory))
 
-    def test_oneAnswer(self) -> None:
-        """All answers come together, in the order of the messages; what is refused has its place."""
+    def test_answers(self) -> None:
+        """The answers come in the order of the messages; what is refused has its place."""
         messages = self.messages(100)
         for number in (*range(40, 60), 99):
             messages[number] = Message(recipient="bob", body="x" * 100_000)
@@ -246,6 +260,21 @@ class MailroomTests(SynchronousTestCase):
         refs = [each.ref for each in self.answers if isinstance(each, (Accepted, Failed))]
         self.assertEqual(refs, [f"c{n}" for n in range(100)])
 
+    def test_answeredAsTheyAre(self) -> None:
+        """What the first pieces brought is answered before anybody is shown it, not with the last piece."""
+        bob = Onlooker(self.world, self.bob).enter()
+        bob.shown.clear()
+        known: list[int] = []
+
+        def shown(frames: Sequence[Frame]) -> None:
+            ids = {each.id for each in self.answers if isinstance(each, Accepted)}
+            known.extend(each.id for each in frames if isinstance(each, Message) and each.id in ids)
+
+        self.patch(bob, "send", shown)
+        self.accept(self.mallory, self.messages(100))
+        self.world.settle()
+        self.assertEqual(len(known), 100)
+
     def test_broken(self) -> None:
         """An error of the store is told once, and nothing is answered; others go on."""
         self.accept(self.mallory, self.messages(100))
@@ -258,14 +287,37 @@ class MailroomTests(SynchronousTestCase):
         self.world.send(self.mallory, "bob")
 
     def test_partlyBroken(self) -> None:
-        """Also when the first pieces were accepted."""
+        """Also when the first pieces were accepted; those stay accepted, and were said to be."""
         self.accept(self.mallory, self.messages(100))
         now = self.world.store._intake._now
         times = iter([now])
         self.patch(self.world.store._intake, "_now", lambda: next(times, lambda: 1 // 0)())
         self.world.settle()
         self.flushLoggedErrors(ZeroDivisionError)
-        self.assertEqual(([type(each) for each in self.broken], self.answers), ([ZeroDivisionError], []))
+        self.assertEqual([type(each) for each in self.broken], [ZeroDivisionError])
+        self.assertEqual([type(each) for each in self.answers], [Accepted] * TOGETHER)
+
+    def test_full(self) -> None:
+        """Receipts that wait for room on the disk keep nobody waiting: what is sent is refused at once."""
+        world = self.world
+        for number in range(TOGETHER + 5):
+            world.send(self.alice, "mallory", str(number))
+        self.accept(self.mallory, self.messages(500))
+        world.pool.room = 0
+        for letter in world.waiting(self.mallory):
+            world.mailroom.confirm(self.mallory, [letter.id], lambda: None, self.broken.append)
+        world.settle()
+        self.assertEqual(len(self.answers), 500)
+        world.clock.advance(2 * SETTLES)
+        world.mailroom._turns.piece(self.alice.id, 1)
+        self.accept(self.mallory, self.messages(500))
+        world.settle()
+        self.assertFalse(world.mailroom.waits(self.mallory))
+        self.assertEqual(len(self.answers), 1000)
+        world.pool.room = None
+        world.clock.advance(2 * RETRY_SECONDS)
+        world.settle()
+        self.assertEqual((world.mailroom._turns._together, self.broken), (0, []))
 
     def test_receipts(self) -> None:
         """Very many receipts go in pieces, too, and it is said once when all of them are written."""
@@ -331,3 +383,110 @@ class SessionTests(SynchronousTestCase):
         words = [frame["keyword"] for frame in heard if "keyword" in frame]
         self.assertEqual(words, ["accepted"] * 100 + ["listing", "pong"])
         self.assertEqual(len(heard[-2]["messages"]), 2 * (FEW + 1) + 100)
+
+    def flood(self) -> None:
+        """Mallory sends a hundred messages in one go."""
+        one = self.mallory.encoded("message", recipient="mallory", body="hi")
+        self.mallory.write(one * 100)
+
+    def test_acceptedFirst(self) -> None:
+        """A sender hears that a message was accepted before it hears anything else of it."""
+        self.flood()
+        heard = self.mallory.hear()
+        accepted = {frame["id"]: place for place, frame in enumerate(heard) if "keyword" in frame}
+        shown = {frame["id"]: place for place, frame in enumerate(heard) if "body" in frame}
+        self.assertEqual((len(accepted), accepted.keys()), (100, shown.keys()))
+        self.assertEqual([id for id, place in shown.items() if place < accepted[id]], [])
+
+    def begin(self) -> None:
+        """The same, until some of them are accepted."""
+        self.network.disk.seconds = 0.001
+        self.flood()
+        said: list[str] = []
+        while "accepted" not in said:
+            self.network.pass_time(0.001)
+            said += keywords(self.mallory.hear())
+        self.assertLess(said.count("accepted"), 100)
+
+    def finish(self) -> None:
+        """Let the rest be written."""
+        for _ in range(100):
+            self.network.pass_time(0.001)
+        self.network.disk.seconds = 0.0
+        self.assertEqual(self.network.mailroom.under_way, 0)
+
+    def test_refusedInTheMiddle(self) -> None:
+        """What is refused at once waits, with its answer, for those of what was sent before."""
+        self.flood()
+        long = self.mallory.encoded("message", recipient="bob", body="x" * 65537)
+        good = self.mallory.encoded("message", recipient="bob", body="x")
+        self.mallory.write(long * 3 * PIECE + good * 20)
+        words = [word for word in keywords(self.mallory.hear()) if word != "message"]
+        expected = ["accepted"] * 100 + ["failed too-large"] * 3 * PIECE + ["accepted"] * 20
+        self.assertEqual(words, expected)
+
+    def test_inOrder(self) -> None:
+        """What is refused at once lets nothing that comes behind the batch overtake the rest of it."""
+        self.mallory.wire.window = 10**9
+        refused = self.mallory.encoded("message", recipient="bob", body="x", ref="x" * 65)
+        good = self.mallory.encoded("message", recipient="bob", body="x")
+        first = SENDS_UNDER_WAY + PIECE - SENDS_UNDER_WAY % PIECE
+        self.mallory.write(refused * first + good * (FRAMES_AT_ONCE - first + 10))
+        ids = [frame["id"] for frame in self.mallory.hear() if frame.get("keyword") == "accepted"]
+        self.assertEqual(len(ids), FRAMES_AT_ONCE - first + 10)
+        self.assertEqual(ids, sorted(ids))
+
+    def test_lostInTheMiddle(self) -> None:
+        """A connection that is lost between two pieces harms nobody; all of them are accepted."""
+        self.begin()
+        self.mallory.hang_up()
+        self.finish()
+        welcome = self.network.connect().log_in("mallory")[0]
+        self.assertEqual(welcome["waiting"], 2 * (FEW + 1) + 100)
+
+    def test_failsInTheMiddle(self) -> None:
+        """A session that fails between two pieces says so, and nothing after that."""
+        self.mallory.clings = True
+        self.begin()
+        self.mallory.protocol._session.fail()
+        self.assertEqual(keywords(self.mallory.hear()), ["fatal internal-error"])
+        self.finish()
+        self.assertEqual(self.mallory.hear(), [])
+
+    def test_goneInTheMiddle(self) -> None:
+        """A sender whose account is deleted between two pieces is told so once, behind what was accepted."""
+        other = self.network.user("mallory")
+        other.hear()
+        self.network.disk.seconds = 0.001
+        other.system("delete-account", password=password("mallory"))
+        self.flood()
+        said: list[str] = []
+        for _ in range(100):
+            self.network.pass_time(0.001)
+            said += keywords(self.mallory.hear())
+        self.assertEqual((said[-1], said.count("fatal account-gone")), ("fatal account-gone", 1))
+        self.assertIn(said.count("accepted"), range(1, 100))
+
+    def test_refusedBehind(self) -> None:
+        """What comes behind a command that is refused the moment it has its turn is taken."""
+        mallory = self.mallory
+        for refused in (
+            {"keyword": "list", "box": "attic"},
+            {"keyword": "search", "query": ""},
+            {"keyword": "pong"},
+        ):
+            for number in range(100):
+                mallory.send("bob", str(number))
+            mallory.system(**refused)
+            mallory.system("ping")
+            mallory.send("bob", "last")
+            words = [word for word in keywords(mallory.hear()) if word != "message"]
+            self.assertEqual(words[:100] + words[101:], ["accepted"] * 100 + ["pong", "accepted"])
+            self.network.pass_time(LASTS)
+            self.alice.send("bob", "hello")
+            self.alice.hear()
+            for _ in range(2):
+                for number in range(FEW + 1):
+                    mallory.send("bob", str(number))
+                mallory.hear()
+                self.network.pass_time(2 * SETTLES)

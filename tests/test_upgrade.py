@@ -207,6 +207,22 @@ class UpgradeTests(SynchronousTestCase):
         self.assertEqual(self.opened().kept, None)
         self.assertEqual(bytes_of(self.path), before)
 
+    def test_firstStartCutShort(self) -> None:
+        """Where the first start of an earlier version was cut short, some is upgraded, the rest is made."""
+        tables = {"passwords": "passwords", "users": "accounts"}
+        for there in (("passwords",), ("passwords", "users")):
+            self.path = first_version(Path(self.mktemp()))
+            for name in NAMES:
+                if name in there:
+                    with closing(sqlite3.connect(path(self.path, name))) as connection:
+                        connection.executescript(f"DELETE FROM {tables[name]};")
+                else:
+                    path(self.path, name).unlink()
+            self.opened()
+            self.assertEqual(versions(self.path), VERSIONS)
+            World(self.path).close()
+            self.assertEqual(names(audit(self.path, deep=True)), [])
+
     def test_twiceInASecond(self) -> None:
         """Two backups of one second are two backups."""
         self.patch(time, "strftime", lambda *_: "now")

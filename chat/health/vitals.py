@@ -52,7 +52,7 @@ class Doorway(NamedTuple):
 class Reading(NamedTuple):
     """What the database said.
 
-    @ivar answered: whether it said anything.
+    @ivar answered: whether it said anything, and in time; an error is no answer.
     @ivar census: where the messages are; C{None}: it is not known (yet).
     """
 
@@ -136,7 +136,8 @@ class Vitals:
         found = []
         if not reading.answered:
             why = (
-                f"The database does not answer within {PATIENCE:g} seconds: look at the disk and at the log."
+                f"The database does not answer within {PATIENCE:g} seconds, or only with an error:"
+                " look at the disk and at the log."
             )
             found.append(Problem("database", why))
         census = reading.census

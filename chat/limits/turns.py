@@ -4,7 +4,8 @@ All that goes to disk together is on disk together, so a message waits for whate
 written with it, and for what is being written when it comes.  As long as everybody sends
 much, or nobody does, that is best for all.  When some do and others do not, those who send
 much go in small pieces, an account after the other, and only few of their messages are on the
-way at a time; what the others send is never held back.
+way at a time; what the others send is never held back.  Nor is anything while the disk is full:
+then receipts are on the way until there is room, and what is sent is refused.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ SETTLES = 0.05
 class Turns:
     """Whose messages go when."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], full: Callable[[], bool] = lambda: False) -> None:
         """Nobody has sent anything.
 
         @param clock: a time in seconds that only grows.
+        @param full: whether something on the way waits for room on the disk.
         """
         self._clock = clock
+        self._full = full
         self._heard: OrderedDict[int, float] = OrderedDict()  # who has sent something, the last one last
         self._much: dict[int, float] = {}  # until when an account counts as one that sends much
         self._on_the_way: dict[int, int] = {}
@@ -71,6 +74,8 @@ class Turns:
         in_turn = self._much.get(account, now) > now and self._together and self._is_crowded(now)
         if account in self._waiting:
             self._waiting[account].append((count, go))
+            if not (self._going or self._is_crowded(now)):
+                self._next()
         elif in_turn and self._together + count > TOGETHER:
             self._waiting[account] = deque([(count, go)])
         else:
@@ -123,5 +128,5 @@ class Turns:
                 for each in reversed(self._heard)
             )
             self._since = min(self._since, now) if little else float("inf")
-            self._crowded = now - self._since >= SETTLES
+            self._crowded = now - self._since >= SETTLES and not self._full()
         return self._crowded

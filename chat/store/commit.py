@@ -104,7 +104,8 @@ class GroupCommit:
         self._forget = forget
         self._queue: deque[Operation] = deque()
         self._blamed: deque[Operation] = deque()  # before the queue, each alone: one of them fails
-        self._postponed: list[Operation] = []  # until there is room
+        self._postponed: deque[Operation] = deque()  # until there is room
+        self._scout: Optional[Operation] = None  # the one of these that finds out whether there is any
         self._alone = False  # whether the group under way was blamed before
         self._busy = False
         self._closed: Optional[Deferred[None]] = None
@@ -116,6 +117,11 @@ class GroupCommit:
     def waiting(self) -> int:
         """How many operations wait for their transaction."""
         return len(self._queue) + len(self._blamed) + len(self._postponed)
+
+    @property
+    def postponing(self) -> bool:
+        """Whether anything waits until there is room."""
+        return bool(self._postponed) or self._scout is not None
 
     def submit(
         self,
@@ -130,15 +136,18 @@ class GroupCommit:
             return
         self._queue.append((procedure, argument, done, failed))
         if not self._busy:
-            self._busy = True
-            # Not at once: what else arrived in this turn of the reactor comes along.
-            self._reactor.callLater(0, self._next)
+            self._wake()
 
     def _try_again(self) -> None:
-        """There may be room by now for what there was none for."""
-        postponed, self._postponed = self._postponed, []
-        for operation in postponed:
-            self.submit(*operation)
+        """There may be room by now for what there was none for: one of them finds out for all."""
+        if self._closed is not None:
+            while self._postponed:
+                self.submit(*self._postponed.popleft())
+            return
+        self._scout = self._postponed.popleft()
+        self._queue.append(self._scout)
+        if not self._busy:
+            self._wake()
 
     def call(self, procedure: Procedure[A, R], argument: A) -> Deferred[R]:
         """L{submit} for code that waits."""
@@ -153,6 +162,11 @@ class GroupCommit:
         if not self._busy:
             self._closed.callback(None)
         return self._closed
+
+    def _wake(self) -> None:
+        """There is something in the queue. Not at once: what else arrived in this turn comes along."""
+        self._busy = True
+        self._reactor.callLater(0, self._next)
 
     def _next(self) -> None:
         """Run transactions until the queue is empty, or one is under way in another thread."""
@@ -212,6 +226,8 @@ class GroupCommit:
                 done(result)
             except Exception:
                 self._log.failure(_UNUSABLE)
+        if self._scout is not None:
+            self._follow(group)
 
     def _rolled_back(self, failure: Failure, group: list[Operation]) -> None:
         self._forget()  # the database thread is idle: this is the only place that may
@@ -223,9 +239,7 @@ class GroupCommit:
         assert failure.value is not None
         error = explain(failure.value)
         if procedure.insists and isinstance(error, Refusal) and error.code is Code.STORAGE_FULL:
-            if not self._postponed:
-                self._reactor.callLater(RETRY_SECONDS, self._try_again)
-            self._postponed += group
+            self._postpone(group[0])
             return
         if not isinstance(error, Refusal):
             self._log.failure("A transaction was rolled back", failure)
@@ -233,6 +247,27 @@ class GroupCommit:
             failed(error)
         except Exception:
             self._log.failure(_UNUSABLE)
+        if self._scout is not None:
+            self._follow(group)
+
+    def _postpone(self, operation: Operation) -> None:
+        """There is no room for this one, so those that insist, too, and would be next need not be tried."""
+        late = [*(each for each in self._blamed if each[0].insists), operation]
+        self._blamed = deque(each for each in self._blamed if not each[0].insists)
+        unattended = self._scout is None and not self._postponed
+        if any(each is self._scout for each in late):
+            self._scout = None
+            unattended = True
+        self._postponed += late
+        if unattended:
+            self._reactor.callLater(RETRY_SECONDS, self._try_again)
+
+    def _follow(self, group: Sequence[Operation]) -> None:
+        """If the scout is among these, which are over, those that wait for it are tried again."""
+        if any(each is self._scout for each in group):
+            self._scout = None
+            self._queue += self._postponed
+            self._postponed.clear()
 
 
 def _perform(cursor: Cursor, group: Sequence[Operation]) -> list[object]:

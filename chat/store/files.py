@@ -90,8 +90,8 @@ class DataDirectory:
             self._acquire()
             self._check()
             self.tightened = tighten(self.directory)
-            self._upgrade()
             self._create_missing()
+            self._upgrade()
         except BaseException:
             self.undo()
             raise
@@ -212,13 +212,14 @@ class DataDirectory:
                         "COMMIT;"
                     )
                 os.replace(new, file)
+                self._made[-1] = file
                 # Before the next one gets its name: after a power cut, too, messages.db is the last.
                 _sync(self.directory)
             except (OSError, sqlite3.Error) as error:
                 raise StartError(
                     f"{file} cannot be made ({error}): make room or give this user the right to write there."
                 ) from None
-            self._made[-1] = file
+            self._versions[name] = VERSIONS[name]
 
 
 def _inspect(file: Path, table: str, known: int, opener: Opener) -> Found:

@@ -117,7 +117,8 @@ def _secret(content: bytes, file: Path) -> bytes:
 
 
 def _inside(file: Path, directory: Path) -> bool:
-    return file.resolve().is_relative_to(directory.resolve())
+    # Before Python 3.13 Path.resolve raises an error of its own for a link that leads to itself.
+    return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(directory))
 
 
 def _is_open(mode: int) -> bool:

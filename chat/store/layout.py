@@ -52,7 +52,9 @@ def header(file: Path) -> Header | None:
 
 
 def sync(directory: Path) -> None:
-    """The names in this directory survive a power cut."""
+    """The names in this directory survive a power cut; on Windows that is for the system to see to."""
+    if os.name != "posix":
+        return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

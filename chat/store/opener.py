@@ -15,6 +15,11 @@ from chat.store.layout import ALIASES, header, path
 SECRET = "passwords"
 #: What SQLite says of a file when it is none of its own, or the key is wrong.
 NOT_ONE = "file is not a database"
+#: What SQLite is asked to do, and what is said of one that cannot.
+_NEEDED = {
+    "is too old": "CREATE TABLE kept (text TEXT) STRICT",
+    "cannot search": "CREATE VIRTUAL TABLE words USING fts5(text)",
+}
 
 
 class Opener:
@@ -71,17 +76,20 @@ class Opener:
         return opened
 
     def able(self) -> None:
-        """Make sure that this build of SQLite can search.
+        """Make sure that this build of SQLite can do what is asked of it.
 
         @raise StartError: it cannot.
         """
         connection: Any = self._connect(":memory:")
         try:
-            connection.execute("CREATE VIRTUAL TABLE words USING fts5(text)")
-        except sqlite3.OperationalError as error:
-            raise StartError(
-                f"The SQLite of this Python cannot search ({error}): use a Python whose SQLite has FTS5."
-            ) from None
+            for without, statement in _NEEDED.items():
+                try:
+                    connection.execute(statement)
+                except sqlite3.OperationalError as error:
+                    raise StartError(
+                        f"The SQLite of this Python {without} ({error}):"
+                        " use a Python whose SQLite is 3.37 or later and has FTS5."
+                    ) from None
         finally:
             connection.close()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from typing import Callable, Sequence
 
@@ -75,18 +75,42 @@ class Passwords:
 
     async def verify(self, account: int | None, password: bytes, asker: Asker = ANYBODY) -> bool:
         """Whether this is the account's password, see L{chat.ports.PasswordStore.verify}."""
-        stored = await self._commit.call(_FETCH, account)
-        hashed = stored or self._nobody
-        # A program that logs in many times at once costs no more than one that does it once.
-        key = (asker.place, asker.name, hashed, password)
-        right: bool = await self._together(key, lambda: self._compare(account, hashed, password, asker))
-        return right and stored is not None
+        return await self._proven(account, password, asker) is not None
 
-    async def _compare(self, account: int | None, hashed: str, password: bytes, asker: Asker) -> bool:
-        right: bool = await self._reception.hash(asker, _matches, password, hashed, self._rounds)
-        if right and hashed != self._nobody and _cost(hashed) < self._rounds and self._reception.idle:
-            await self._renew(account, hashed, password, asker)
-        return right
+    async def change(self, account: int, password: bytes, new: bytes, asker: Asker = ANYBODY) -> bool:
+        """Replace the password by another one, see L{chat.ports.PasswordStore.change}."""
+        while (proven := await self._proven(account, password, asker)) is not None:
+            hashed = await self._reception.hash(asker, make_hash, new, self._rounds)
+            if await self._commit.call(_CHANGE, (account, proven, hashed)):
+                return True
+        return False
+
+    async def _proven(self, account: int | None, password: bytes, asker: Asker) -> str | None:
+        """The hash that is in force, if it is that of this password.
+
+        To compare them takes a while, in which the password may have been replaced: then it is the new one
+        that counts.
+        """
+        stored = await self._commit.call(_FETCH, account)
+        while True:
+            hashed = stored or self._nobody
+            # A program that logs in many times at once costs no more than one that does it once.
+            key = (asker.place, asker.name, hashed, password)
+            compare = partial(self._compare, account, hashed, password, asker)
+            proven: str | None = await self._together(key, compare)
+            if proven is None or stored is None:
+                return None
+            stored = await self._commit.call(_FETCH, account)
+            if stored is None or stored == proven:
+                return stored
+
+    async def _compare(self, account: int | None, hashed: str, password: bytes, asker: Asker) -> str | None:
+        """The hash of this password that is kept from now on, if C{hashed} is one."""
+        if not await self._reception.hash(asker, _matches, password, hashed, self._rounds):
+            return None
+        if hashed != self._nobody and _cost(hashed) < self._rounds and self._reception.idle:
+            return await self._renew(account, hashed, password, asker)
+        return hashed
 
     async def remove(self, account: int) -> None:
         """Forget the account, see L{chat.ports.PasswordStore.remove}."""
@@ -101,9 +125,14 @@ class Passwords:
         hashed = await self._reception.hash(asker, make_hash, password, self._rounds)
         return await self._commit.call(_RECOVER, (account, code, self._now(), hashed))
 
-    async def renew_codes(self, account: int, codes: Sequence[bytes]) -> bool:
+    async def renew_codes(
+        self, account: int, password: bytes, codes: Sequence[bytes], asker: Asker = ANYBODY
+    ) -> bool:
         """Replace the recovery codes, see L{chat.ports.PasswordStore.renew_codes}."""
-        return await self._commit.call(_RENEW_CODES, (account, codes))
+        while (proven := await self._proven(account, password, asker)) is not None:
+            if await self._commit.call(_RENEW_CODES, (account, proven, codes)):
+                return True
+        return False
 
     async def issue(self, account: int, token: bytes, admitted: int) -> Grant | None:
         """Let this stand for the password, see L{chat.ports.PasswordStore.issue}."""
@@ -123,11 +152,14 @@ class Passwords:
         """Revoke tokens, see L{chat.ports.PasswordStore.revoke}."""
         await self._commit.call(_REVOKE, (account, numbers))
 
-    async def _renew(self, account: int | None, stored: str, password: bytes, asker: Asker) -> None:
-        """Keep the password at the present cost; where there is no room, at a later login."""
-        with suppress(Refusal):
-            hashed = await self._reception.hash(asker, make_hash, password, self._rounds)
+    async def _renew(self, account: int | None, stored: str, password: bytes, asker: Asker) -> str:
+        """Keep the password at the present cost; where there is no room, at a later login. What is kept."""
+        try:
+            hashed: str = await self._reception.hash(asker, make_hash, password, self._rounds)
             await self._commit.call(_REPLACE, (account, stored, hashed))
+        except Refusal:
+            return stored
+        return hashed
 
 
 def _shorten(password: bytes) -> bytes:
@@ -217,8 +249,20 @@ def _recover(cursor: Cursor, entries: Sequence[tuple[int, bytes, int, str]]) -> 
     return good
 
 
-def _renew_codes(cursor: Cursor, entries: Sequence[tuple[int, Sequence[bytes]]]) -> list[bool]:
-    return [recoveries.replace(cursor, *each) for each in entries]
+def _change(cursor: Cursor, entries: Sequence[tuple[int, str, str]]) -> list[bool]:
+    changed = []
+    for account, proven, hashed in entries:
+        changed.append(_fetch(cursor, [account]) == [proven])
+        if changed[-1]:
+            _put(cursor, account, hashed)
+    return changed
+
+
+def _renew_codes(cursor: Cursor, entries: Sequence[tuple[int, str, Sequence[bytes]]]) -> list[bool]:
+    return [
+        _fetch(cursor, [account]) == [proven] and recoveries.replace(cursor, account, codes)
+        for account, proven, codes in entries
+    ]
 
 
 def _replace(cursor: Cursor, entries: Sequence[tuple[int | None, str, str]]) -> list[None]:
@@ -253,7 +297,8 @@ _FETCH: Procedure[int | None, str | None] = Procedure(_fetch, None)
 _STORE: Procedure[tuple[int, str, Sequence[bytes] | None], None] = Procedure(_store, "passwords")
 _RECOVERABLE: Procedure[tuple[int | None, bytes, int], bool] = Procedure(_recoverable, None)
 _RECOVER: Procedure[tuple[int, bytes, int, str], bool] = Procedure(_recover, "passwords")
-_RENEW_CODES: Procedure[tuple[int, Sequence[bytes]], bool] = Procedure(_renew_codes, "passwords")
+_CHANGE: Procedure[tuple[int, str, str], bool] = Procedure(_change, "passwords")
+_RENEW_CODES: Procedure[tuple[int, str, Sequence[bytes]], bool] = Procedure(_renew_codes, "passwords")
 _REPLACE: Procedure[tuple[int | None, str, str], None] = Procedure(_replace, "passwords")
 _REMOVE: Procedure[int, None] = Procedure(_remove, "passwords")
 _ISSUE: Procedure[tokens.Wanted, int | Refusal | None] = Procedure(_issue, "passwords")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from heapq import heappop, heappush
+from itertools import count
 from math import ceil
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -115,7 +116,8 @@ class _Promises:
         # The last moment of each place, before it was rounded up: who asks is told whole seconds.
         self._last_to: dict[str, float] = {}
         # All that were promised, with some that were used since.
-        self._order: list[tuple[float, _Who]] = []
+        self._order: list[tuple[float, int, _Who]] = []
+        self._numbers = count()  # of equal moments, too, one comes first
 
     def get(self, who: _Who) -> float | None:
         """What was promised them."""
@@ -134,7 +136,7 @@ class _Promises:
         """Promise this moment, but a whole number of seconds from now; how many."""
         wait = ceil(moment - now)
         self._moments[who] = now + wait
-        heappush(self._order, (now + wait, who))
+        heappush(self._order, (now + wait, next(self._numbers), who))
         place, _ = who
         if place is not None:
             self._to[place] += 1
@@ -153,7 +155,7 @@ class _Promises:
     def expire(self, now: float) -> None:
         """Forget those that have lasted long enough."""
         while self._order and self._order[0][0] + LASTS < now:
-            moment, who = heappop(self._order)
+            moment, _, who = heappop(self._order)
             if self._moments.get(who) == moment:
                 self.forget(who)
 

@@ -7,6 +7,7 @@ from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 from chat.errors import Code
 from chat.ledger import Account, State
+from chat.store import stretches
 from chat.store.books import Books
 from chat.store.commit import Cursor
 from chat.store.fates import DEAD, DELIVERED, REMOVED, RETURNED, WAITING
@@ -18,6 +19,11 @@ from chat.store.users import Users
 TURNED_AT_ONCE = 1000
 #: It turns no more once it has so many bytes: on a full disk it has only the reserve to write to.
 TURNED_BYTES = 1024 * 1024
+#: How many a message has; without the cast, its characters would be counted, and those behind a NUL left out.
+_BYTES = "length(CAST(body AS BLOB))"
+#: From how many stretches of the ledger one transaction takes messages away: each is looked through for what
+#: is left there, which is most of the work where messages are few and far between.
+LOOKED_THROUGH = 25
 #: How many waiting messages one transaction looks at to find those that have waited for too long.
 AGED_AT_ONCE = 500
 
@@ -78,24 +84,24 @@ class Returns:
         """
         now = self._now()
         found = cursor.execute(
-            "SELECT id, sender, code, length(body) FROM ledger WHERE recipient = ? AND state = 0"
+            f"SELECT recipient, id, sender, code, {_BYTES} FROM ledger WHERE recipient = ? AND state = 0"
             " ORDER BY position LIMIT ?",
             (account.id, TURNED_AT_ONCE),
         )
         rows: Sequence[tuple[Any, ...]] = _portion(found)
-        back = [Back(id, sender, code, account.id, account.name) for id, sender, code, _ in rows]
+        back = [Back(id, sender, code, account.id, account.name) for _, id, sender, code, _ in rows]
         senders = self._send_back(cursor, back, Code.ACCOUNT_DELETED, now)
         self._books.count(account.id, -len(rows))
         if rows:
             return True, senders
         # Now everything that is left in the mailbox is delivered: nothing to search for.
         delivered = chain.from_iterable(
-            look(cursor, "id, code, length(body)", account.id, INBOX, stretch, 0)
-            for stretch in behind(cursor, account.id, INBOX, 0, TURNED_AT_ONCE)
+            look(cursor, f"recipient, id, code, {_BYTES}", account.id, INBOX, stretch, 0)
+            for stretch in behind(cursor, account.id, INBOX, 0, LOOKED_THROUGH)
         )
         erased = _portion(islice(delivered, TURNED_AT_ONCE))
-        self._books.fates.turned(DELIVERED, REMOVED, [code for _, code, _ in erased].count(None))
-        self._settlement.settle(cursor, State.REMOVED, now, [(id, account.id) for id, *_ in erased])
+        self._books.fates.turned(DELIVERED, REMOVED, [code for _, _, code, _ in erased].count(None))
+        self._settlement.settle(cursor, State.REMOVED, now, [(id, account.id) for _, id, *_ in erased])
         return bool(erased), senders
 
     def expire(self, cursor: Cursor, aged: Aged) -> Expiry:
@@ -104,8 +110,8 @@ class Returns:
         What came back already never does again, and what somebody sent to themselves is with its sender.
         """
         found = cursor.execute(
-            "SELECT recipient, position, id, sender,"
-            " CASE WHEN code IS NULL AND sender <> recipient AND time < ? THEN length(body) END"
+            "SELECT recipient, id, position, sender,"
+            f" CASE WHEN code IS NULL AND sender <> recipient AND time < ? THEN {_BYTES} END"
             " FROM ledger WHERE state = 0 AND (recipient, position) > (?, ?)"
             " ORDER BY recipient, position LIMIT ?",
             (aged.before, *aged.after, AGED_AT_ONCE),
@@ -113,12 +119,12 @@ class Returns:
         rows = _portion(found)
         more = len(rows) == AGED_AT_ONCE or found.fetchone() is not None
         back: list[Back] = []
-        for recipient, _, id, sender, length in rows:
+        for recipient, id, _, sender, length in rows:
             if length is not None:
                 back.append(Back(id, sender, None, recipient, self._users.name(cursor, recipient)))
                 self._books.count(recipient, -1)
         senders = self._send_back(cursor, back, Code.EXPIRED, self._now())
-        return Expiry(rows[-1][:2] if more else None, senders)
+        return Expiry((rows[-1][0], rows[-1][2]) if more else None, senders)
 
     def _send_back(self, cursor: Cursor, messages: Sequence[Back], why: Code, now: int) -> set[int]:
         """Return waiting messages to their senders; those who came back already, or have none, are dead.
@@ -158,13 +164,17 @@ class Returns:
 def _portion(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Those at the front that one transaction may write anew.
 
-    The last column is the length of each; C{None}: it is only looked at.
+    Each begins with the mailbox and the id.  The last column is the length; C{None}: it is only looked at.
     """
     portion: list[tuple[Any, ...]] = []
     size = 0
+    places: set[tuple[int, int]] = set()
     for row in rows:
         portion.append(row)
-        size += row[-1] or 0
-        if size >= TURNED_BYTES:
+        mailbox, id, *_, length = row
+        if length is not None:
+            size += length
+            places.add((mailbox, id // stretches.STRETCH))
+        if size >= TURNED_BYTES or len(places) == LOOKED_THROUGH:
             break
     return portion

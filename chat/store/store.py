@@ -107,14 +107,17 @@ class Store:
             insists=True,
             weigh=lambda receipt: len(receipt.ids) * RECEIPT_WEIGHT,
         )
-        self._accept: Procedure[Post, list[Outcome]] = Procedure(
-            intake.accept, "messages", 1, weigh=lambda post: sum([len(draft.body) for draft in post.drafts])
-        )
+        self._accept: Procedure[Post, list[Outcome]] = Procedure(intake.accept, "messages", 1, weigh=_weight)
         self._mailbox = _single(books.mailbox, None)
         self._position = _single(mailboxes.position, None)
         self._waiting = _single(mailboxes.waiting, "messages")
         self._waiting_unnoted = _single(mailboxes.waiting_unnoted, None)
-        self._offer = _single(mailboxes.offer, "messages", insists=True)
+        self._offer: Procedure[int, None] = _single(
+            lambda cursor, account: mailboxes.offer(cursor, (account, books.unnoted[account])),
+            "messages",
+            insists=True,
+        )
+        self._offering: set[int] = set()  # whose offer is to be noted once there is room
         self._listing = _single(mailboxes.listing, None)
         self._read = _single(mailboxes.read, None)
         self._remove = _single(settlement.remove, "messages")
@@ -188,6 +191,11 @@ class Store:
 
     # --- the ledger ---
 
+    @property
+    def waits_for_room(self) -> bool:
+        """See L{chat.ports.MessageStore.waits_for_room}."""
+        return self._commit.postponing
+
     def accept(
         self,
         sender: int,
@@ -206,10 +214,7 @@ class Store:
         done: Callable[[Sequence[Confirmation]], None],
         failed: Callable[[Exception], None],
     ) -> None:
-        """See L{chat.ports.MessageStore.confirm}.
-
-        For lack of room a receipt is not given up: it is tried again until there is some.
-        """
+        """See L{chat.ports.MessageStore.confirm}."""
         self._commit.submit(self._confirm, Receipt(account, ids), done, failed)
 
     def mailbox(self, account: int) -> Awaitable[Mailbox]:
@@ -232,9 +237,15 @@ class Store:
             if refusal.code is not Code.STORAGE_FULL:
                 raise
         letters, more = await self._commit.call(self._waiting_unnoted, (account, after))
-        if letters:
-            self._commit.submit(self._offer, (account, letters[-1].position), _nothing, _nothing)
+        if letters and account not in self._offering:
+            self._offering.add(account)
+            noted = partial(self._noted, account)
+            self._commit.submit(self._offer, account, noted, noted)
         return letters, more
+
+    def _noted(self, account: int, _: object) -> None:
+        """What the account was offered is noted, or cannot be."""
+        self._offering.discard(account)
 
     def listing(self, account: int, sent: bool, after: int, limit: int) -> Awaitable[tuple[list[Line], bool]]:
         """See L{chat.ports.MessageStore.listing}."""
@@ -245,7 +256,13 @@ class Store:
         return self._commit.call(self._listing, Page(account, sent, 0, limit, before))
 
     async def search(
-        self, account: Account, query: Query, boxes: Sequence[bool], before: int, limit: int
+        self,
+        account: Account,
+        query: Query,
+        boxes: Sequence[bool],
+        before: int,
+        limit: int,
+        awaited: Callable[[], bool],
     ) -> Discovery:
         """See L{chat.ports.MessageStore.search}.
 
@@ -255,13 +272,15 @@ class Store:
         with self._searches.one(account.id):
             indexed = await self.indexing.catch_up(lambda: look(account.id, lambda: self.extend(False)))
             hits: list[Hit] = []
-            while True:
+            while awaited():
                 most = limit + 1 - len(hits)
                 portion = await look(account.id, partial(self._look, account, query, boxes, before, most))
                 hits += portion.hits
                 if portion.before is None:
                     break
                 before = portion.before
+            else:
+                return Discovery([], False, True)
         more = len(hits) > limit
         return Discovery(hits[:limit], more, not indexed or (portion.incomplete and not more))
 
@@ -418,5 +437,6 @@ def _single(perform: Callable[[Cursor, A], R], file: str | None, *, insists: boo
     )
 
 
-def _nothing(_: object) -> None:
-    """Nobody waits for this."""
+def _weight(post: Post) -> int:
+    """The most bytes that the bodies of these messages can have."""
+    return sum([len(body) if (body := draft.body).isascii() else 4 * len(body) for draft in post.drafts])

@@ -28,6 +28,8 @@ _UPGRADE = (
 )
 _ANSWER = b"HTTP/1.1 101 "
 _TOO_SLOW = b"HTTP/1.1 408 "
+#: To a request that is half there when the server stops.
+_STOPS = b"HTTP/1.1 503 "
 #: What is no frame of WebSocket: not masked, a rest of nothing, not UTF-8, of no known kind.
 GARBAGE = (
     b"\x81\x02{}",
@@ -86,7 +88,10 @@ class Page(Program):
             head, found, data = self._head.partition(b"\r\n\r\n")
             if not found:
                 return
-            if head.startswith(_TOO_SLOW):
+            stops = head.startswith(_STOPS)
+            if stops and not data.endswith(b"}\n"):
+                return
+            if head.startswith(_TOO_SLOW) or (stops and b'"shutting-down"' in data):
                 self.link.leave()
                 return
             if not head.startswith(_ANSWER):

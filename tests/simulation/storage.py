@@ -160,6 +160,8 @@ class FaultyPool(DirectPool):
         assert self.done is not None
         result, outcome = self.done
         self.done = None
+        if isinstance(outcome, Failure) and DISK_FULL in str(outcome.value):
+            self.disk.refused = True  # again: only now the server begins to wait
         result.callback(outcome)
 
     def executing(self, sql: str) -> None:
