@@ -84,6 +84,9 @@ class SendingTests(ApiTestCase):
             self.assertProblem(
                 self.alice.post("/to/bob", octets, Content_Type="application/json"), 400, "bad-body"
             )
+        unknown = self.alice.say("/to/bob", body="x", **{"y" * 100_000: 1})
+        self.assertIn("unknown field `yyy", self.assertProblem(unknown, 400, "bad-body"))
+        self.assertLess(len(unknown.body), 1000)
         self.assertEqual(self.bob.waiting(), [])
 
     def test_no_body(self) -> None:
@@ -144,6 +147,8 @@ class SendingTests(ApiTestCase):
         for key in ("", '""'):
             response = self.alice.post("/to/bob", b"hello", Idempotency_Key=key)
             self.assertIn("empty", self.assertProblem(response, 400, "bad-header"))
+        response = self.alice.say("/to/bob", body="hello", ref="")
+        self.assertIn("empty", self.assertProblem(response, 400, "bad-body"))
         self.assertEqual(self.bob.waiting(), [])
 
     def test_repeated_when_delivered(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chat.web.api.events import HEARTBEAT
 from tests.api import ApiTestCase, Open
 
 
@@ -97,7 +98,8 @@ class StreamTests(ApiTestCase):
         self.assertLess(held, 600_000)
         channel = asked.wire.protocol
         self.assertGreater(channel.place.weight, 100_000)  # type: ignore[attr-defined]
-        self.network.pass_time(30)
+        for _ in range(4):
+            self.network.pass_time(HEARTBEAT)
         self.assertEqual(len(asked.wire.unread), held)  # nor is it told again and again that it is alive
         asked.read_all()
         self.assertEqual([event["id"] for _, event in asked.events()], list(range(1, 41)))

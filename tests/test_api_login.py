@@ -157,6 +157,16 @@ class LoginTests(ApiTestCase):
         self.assertGreaterEqual(int(responses[2].headers["Retry-After"]), 90)
         self.assertEqual(self.bob.waiting(), [1, 2])
 
+    def test_slowed_down_and_waiting(self) -> None:
+        """Who is not heard for a while, having sent too much, is answered in the time that was asked for."""
+        self.network.mailroom._allowance = Allowance(self.network.clock.seconds, Rate(0.01, 1), UNLIMITED)
+        self.assertEqual(self.alice.post("/to/bob", b"hello").status, 202)
+        asked = self.alice.open("POST", "/to/bob?wait=5s", b"hello")
+        for _ in range(3):
+            self.assertFalse(asked.answered)
+            self.network.pass_time(2)
+        self.assertEqual((asked.response.status, asked.json["state"]), (202, "waiting"))
+
     def test_sessions_end(self) -> None:
         """A request leaves nobody behind who would be counted as there."""
         self.alice.send("bob")

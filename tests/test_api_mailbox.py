@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Callable
 
 from chat.course import RECEIPTS_AT_ONCE
+from chat.messages import QUERY_BYTES
+from chat.store import store
+from chat.store.searching import Portion
 from chat.web.api.mailbox import ANSWER_BYTES
-from tests.api import ApiTestCase
+from tests.api import ApiTestCase, Open
 from tests.talker import keywords, password
 
 
@@ -242,6 +246,33 @@ class MailboxTests(ApiTestCase):
         self.assertIn("The parameter q is missing", missing)
         self.assertProblem(self.bob.ask("GET", "/search?q=%20"), 400, "bad-query")
         self.assertProblem(self.bob.ask("GET", "/search?q=x&box=outbox"), 400, "bad-parameter")
+        self.assertProblem(self.bob.ask("GET", f"/search?q={'x' * (QUERY_BYTES + 1)}"), 413, "too-large")
+
+    def search(self, third: Callable[[Open], object]) -> tuple[Open, int]:
+        """A search that takes ten looks, in the third of which something happens; how many it took."""
+        looks = []
+
+        def look(*arguments: object) -> Portion:
+            looks.append(arguments)
+            if len(looks) == 3:
+                third(asked)
+            return Portion([], 1 if len(looks) < 10 else None)
+
+        self.patch(store, "search", look)
+        asked = self.bob.open("GET", "/search?q=full")
+        self.network.settle()
+        return asked, len(looks)
+
+    def test_search_for_nobody(self) -> None:
+        """Who hangs up does not search on."""
+        _, looks = self.search(Open.hang_up)
+        self.assertEqual(looks, 3)
+        self.assertNothingUnderWay()
+
+    def test_search_at_the_end(self) -> None:
+        """Where the server stops, what is searched for is found to the end."""
+        asked, looks = self.search(lambda asked: self.door.shut_down())
+        self.assertEqual((looks, asked.json), (10, {"messages": [], "more": False}))
 
     def test_nothing_is_shown(self) -> None:
         """Who lists or sends is shown nothing of the mailbox: what waits there does not count as shown."""

@@ -118,6 +118,13 @@ class NumbersTests(MetricsCase):
         self.assertIn("application/openmetrics-text", asked.header("Content-Type"))
         self.assertTrue(asked.body.endswith(b"# EOF\n"))
 
+    def test_broken(self) -> None:
+        """An error in telling them is told as one, and logged."""
+        self.open()
+        self.patch(Numbers, "written", None)
+        self.assertEqual(self.ask("metrics").status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
     def test_people(self) -> None:
         """Sessions, accounts, connections at each door, and logins."""
         before = gauges.events.copy()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import re
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, ClassVar
 
 from twisted.internet.address import UNIXAddress
 from twisted.python.failure import Failure
@@ -15,7 +16,16 @@ from chat.limits.crowd import LIGHT, TOLD_AT_ONCE, Crowd
 from chat.tls.credentials import Credentials
 from chat.tls.door import Door
 from chat.web import files
-from chat.web.channel import BODY_BYTES, LINGER, PATIENCE, REQUEST_TIME, REQUESTS_AT_ONCE
+from chat.web.channel import (
+    AHEAD,
+    BODY_BYTES,
+    LINGER,
+    PATIENCE,
+    REQUEST_TIME,
+    REQUESTS_AT_ONCE,
+    SLOWEST,
+    Channel,
+)
 from chat.web.door import PLAINTEXT, PROTOCOLS
 from chat.web.origins import Origins
 from chat.web.proxies import Proxies
@@ -63,6 +73,10 @@ class Echo(Resource):
             request.write(b"half of it")
             raise ZeroDivisionError
         return str(request.getClientAddress()).encode()
+
+
+#: Requests that have no end yet.
+HALVES = (b"GET / HT", b"GET / HTTP/1.1\r\n", request("/echo", "POST", b"hello")[:-1])
 
 
 class DoorTestCase(NetworkTestCase):
@@ -314,6 +328,19 @@ class HostileTests(DoorTestCase):
         ):
             self.assertEqual(self.refused(octets).problem, (400, "bad-request"), octets[:20])
 
+    def test_linesBehind(self) -> None:
+        """Of what came with a line that is no HTTP, nothing is looked at any more."""
+        lines: list[bytes] = []
+        receive = Channel.lineReceived
+
+        def look(channel: Channel, line: bytes) -> None:
+            lines.append(line)
+            receive(channel, line)
+
+        self.patch(Channel, "lineReceived", look)
+        self.assertEqual(self.refused(b"hello\r\n" + b"\r\n" * 30_000).problem, (400, "bad-request"))
+        self.assertEqual(lines, [b"hello"])
+
     def test_heads(self) -> None:
         """Ten thousand headers are too many, however short; so is one that is too long, in lines or not."""
         first = b"GET /echo HTTP/1.1\r\n"
@@ -338,6 +365,16 @@ class HostileTests(DoorTestCase):
                 each += 1
             self.assertEqual(parse(wire.read()).problem, (408, "request-timeout"))
             self.assertEqual(each, REQUEST_TIME)
+            wire.lose()
+
+    def test_slowBehind(self) -> None:
+        """So has one that begins in the same bytes as an answered one ends."""
+        for octets in HALVES:
+            wire = knock(self.site)
+            wire.arrive(request("/echo") + octets)
+            self.assertEqual(parse(wire.read()).status, 200)
+            self.network.clock.advance(REQUEST_TIME)
+            self.assertEqual(parse(wire.read()).problem, (408, "request-timeout"))
             wire.lose()
 
     def test_slowFirstLine(self) -> None:
@@ -405,6 +442,53 @@ class HostileTests(DoorTestCase):
         self.assertEqual(wire.producerState, "producing")
         wire.lose()
 
+    def test_sendsOn(self) -> None:
+        """Who sends on behind a request that is being answered is read no further, reading or not."""
+        one = request("/echo", More="x" * 1000)
+        for written in (0, 2 * Wire.window):
+            wire = knock(self.site)
+            wire.arrive(request("/echo/wait"))
+            waiting = self.echo.asked[-1]
+            waiting.write(b"x" * written)
+            for _ in range(100):
+                wire.arrive(one)
+            self.assertEqual(wire.producerState, "paused")
+            taken = 100 * len(one) - sum(map(len, wire.unsent))
+            self.assertLessEqual(taken, AHEAD + len(one))
+            asked = len(self.echo.asked)
+            waiting.finish()
+            while wire.read():
+                self.network.clock.advance(0)
+            self.assertEqual((len(self.echo.asked) - asked, wire.producerState), (100, "producing"))
+            wire.arrive(request("/echo/wait") + one * 10)
+            self.assertEqual(wire.producerState, "producing")
+            wire.lose()
+
+    def test_sendsOnToTheEnd(self) -> None:
+        """What they send is not read when they are hung up on, but their end of it is seen."""
+        wire = knock(self.site)
+        wire.arrive(request("/echo/wait", Connection="close"))
+        for _ in range(2 * AHEAD // 1000):
+            wire.arrive(b"x" * 1000)
+        self.assertEqual(wire.producerState, "paused")
+        self.echo.asked[-1].finish()
+        self.assertEqual((wire.half_closed, wire.producerState), (True, "producing"))
+
+    def test_readsSlowly(self) -> None:
+        """Who reads slowly has the time for it, also where the connection is to be closed then."""
+        for headers in ({"Connection": "close"}, {}):
+            wire = knock(self.site)
+            wire.arrive(request("/echo/wait", **headers))
+            waiting = self.echo.asked[-1]
+            waiting.write(b"x" * 100 * SLOWEST)
+            waiting.finish()
+            while not wire.half_closed or wire.unread:
+                self.assertFalse(wire.aborted)
+                wire.read(10 * SLOWEST)
+                self.network.clock.advance(10)
+            self.network.clock.advance(LINGER + 100)
+            self.assertTrue(wire.aborted)
+
     def test_turns(self) -> None:
         """Who asks very much at once lets the others have their turn, and is not read meanwhile."""
         wire = knock(self.site)
@@ -442,6 +526,48 @@ class HostileTests(DoorTestCase):
         wire.lose()
         waiting.processingFailed(Failure(ZeroDivisionError()))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+
+class CuttingTests(DoorTestCase):
+    """Requests one behind the other, in bytes that are cut anywhere, to a client that reads as it likes."""
+
+    #: Requests, and with what status each is answered.
+    EACH: ClassVar = (
+        (request("/nothing"), 404),
+        (request("/echo", "POST", b"x" * 3000), 200),
+        (request("/echo", "POST", b"x" * 70_000), 200),
+        (request("/echo", "POST", Transfer_Encoding="chunked") + b"3\r\nabc\r\n0\r\n\r\n", 200),
+        (request("/echo/wait"), 200),
+        (request("/", "DELETE"), 405),
+        (request("/echo"), 200),
+    )
+
+    def test_anywhere(self) -> None:
+        """Each is answered, in order, however the bytes are cut; and the last one closes the connection."""
+        for seed in range(25):
+            random = Random(seed)
+            requests = random.choices(self.EACH, k=random.randrange(2 * REQUESTS_AT_ONCE))
+            stream = b"".join(octets for octets, _ in requests) + request("/", Connection="close")
+            wire = knock(self.site)
+            heard = b""
+            for _ in range(5000):
+                if wire.producerState == "producing":
+                    piece = random.choice((3, 300, 30_000, 100_000))
+                    wire.arrive(stream[:piece])
+                    stream = stream[piece:]
+                heard += wire.read(random.choice((0, 10, 3_000, 1 << 20)))
+                self.network.clock.advance(0)
+                self.answer_late()
+                if wire.half_closed and not wire.unread:
+                    break
+            wire.lose()
+            statuses = [int(each) for each in re.findall(rb"HTTP/1.1 (\d+)", heard)]
+            self.assertEqual(statuses, [*(status for _, status in requests), 200], seed)
+
+    def answer_late(self) -> None:
+        """Answer what was not answered at once."""
+        if self.echo.asked and self.echo.asked[-1].path.endswith(b"/wait"):
+            self.echo.asked.pop().finish()
 
 
 class CrowdTests(DoorTestCase):
@@ -514,10 +640,12 @@ class HalfClosedTests(DoorTestCase):
 
     def test_half(self) -> None:
         """Who has not said all is told so."""
-        for octets in (b"GET / HT", request("/echo", "POST", b"hello")[:-1]):
-            wire = self.end(octets)
-            self.assertEqual(parse(wire.read()).problem, (400, "bad-request"))
-            self.assertTrue(wire.disconnecting)
+        for octets in HALVES:
+            for before in (b"", request("/")):
+                wire = self.end(before + octets)
+                *_, last = wire.read().rpartition(b"HTTP/1.1 ")
+                self.assertEqual(parse(b"HTTP/1.1 " + last).problem, (400, "bad-request"))
+                self.assertTrue(wire.disconnecting)
         self.assertEqual(self.echo.asked, [])
 
     def test_nothing(self) -> None:
@@ -546,16 +674,23 @@ class ShutDownTests(DoorTestCase):
 
     def test_idle(self) -> None:
         """Connections on which nothing is asked are closed; half a request is not waited for, but told."""
-        idle, half = knock(self.site), knock(self.site)
-        half.arrive(b"GET / HTTP")
+        idle, answered = knock(self.site), knock(self.site)
+        answered.arrive(request("/"))
+        answered.read()
+        halves = [knock(self.site) for _ in HALVES * 2]
+        for half, octets in zip(halves, (*HALVES, *(request("/") + each for each in HALVES))):
+            half.arrive(octets)
+            if octets not in HALVES:
+                self.assertTrue(half.read())
         stopped = self.site.shut_down()
         self.assertNoResult(stopped)
-        for wire in (idle, half):
-            self.assertTrue(wire.half_closed)
-        self.assertEqual(idle.read(), b"")
-        self.assertEqual(parse(half.read()).problem, (503, "shutting-down"))
-        for wire in (idle, half):
+        for wire in (idle, answered):
+            self.assertEqual((wire.half_closed, wire.read()), (True, b""))
             wire.lose()
+        for half in halves:
+            self.assertTrue(half.half_closed)
+            self.assertEqual(parse(half.read()).problem, (503, "shutting-down"))
+            half.lose()
         self.successResultOf(stopped)
 
     def test_asked(self) -> None:

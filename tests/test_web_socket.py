@@ -161,6 +161,19 @@ class TalkTests(SocketTestCase):
         self.assertEqual(self.site.channels, set())
         self.assertEqual(self.network.clock.getDelayedCalls(), before)
 
+    def test_cut(self) -> None:
+        """Who says nothing more without a goodbye is gone, and what comes is not counted as shown."""
+        page, bob = self.page("alice"), self.network.user("bob")
+        page.protocol.readConnectionLost()
+        self.assertTrue(page.wire.aborted)
+        self.assertEqual(self.network.doors["sockets"].connections, set())
+        bob.send("alice", "hello")
+        bob.hear()
+        again = self.page()
+        again.say_login("alice")
+        (message,) = [each for each in again.hear() if "body" in each]
+        self.assertNotIn("again", message)
+
     def test_loginTimeout(self) -> None:
         """Who does not log in is told and hung up on in the time of every door, not in that of a request."""
         page = self.page()

@@ -26,6 +26,10 @@ REQUEST_TIME = 60.0
 REQUESTS_AT_ONCE = 50
 #: How long a connection that was hung up may take to close, in seconds: it may still be sending.
 LINGER = 30.0
+#: Who reads so many bytes a second gets what was answered last, too, before it is cut.
+SLOWEST = 4096
+#: So many bytes are taken of what is asked behind a request that is not answered yet.
+AHEAD = 16 * 1024
 #: How long an answer may take for a client that says nothing more, in seconds: it may as well be gone.
 PATIENCE = 5.0
 
@@ -70,6 +74,7 @@ class Channel(HTTPChannel):
         self._full = False  # the client does not read
         self._unread = 0  # so many bytes were written since it stopped
         self._held = 0  # so many lie here for the request beside them
+        self._ahead = 0  # so many came behind the request that is being answered
         self._answered = 0  # so many requests
         self._gone = False
 
@@ -92,7 +97,7 @@ class Channel(HTTPChannel):
             if not self._begun:
                 self._begun = True
                 self.resetTimeout()  # type: ignore[no-untyped-call]
-            LineReceiver.dataReceived(self, data)
+            self._hear(data)
 
     def readConnectionLost(self) -> None:
         """The client says nothing more: it gets the answer that is due, if that comes soon."""
@@ -143,7 +148,13 @@ class Channel(HTTPChannel):
             self._unread = 0
             self._weigh()
             super().resumeProducing()  # type: ignore[no-untyped-call]
-            LineReceiver.dataReceived(self, b"")
+            self._hear(b"")
+
+    def _hear(self, data: bytes) -> None:
+        """Take what came; behind a request that is answered by then, the next one may have begun in it."""
+        LineReceiver.dataReceived(self, data)
+        if not self.paused and (self.requests or self._buffer):
+            self._begun = True
 
     def _go_on(self) -> None:
         """The others had their turn."""
@@ -192,13 +203,15 @@ class Channel(HTTPChannel):
         self._tunnel = tunnel
 
     def loseConnection(self) -> None:
-        """Hang up, so that the last words reach a client that is still sending."""
+        """Hang up, so that the last words reach a client that is still sending, or reads slowly."""
         if self._leaving is not None:
             return
         if self._waiting is not None and self._waiting.active():
             self._waiting.cancel()
-        self._leaving = self.callLater(LINGER, self.abort)  # type: ignore[no-untyped-call]
+        most = LINGER + self._unread / SLOWEST
+        self._leaving = self.callLater(most, self.abort)  # type: ignore[no-untyped-call]
         self.setTimeout(None)  # type: ignore[no-untyped-call]
+        self.clearLineBuffer()  # type: ignore[no-untyped-call]
         self.transport.unregisterProducer()
         if half_closes(self.transport) and not self._ended:
             self.transport.resumeProducing()
@@ -231,7 +244,15 @@ class Channel(HTTPChannel):
         """A piece of the body; or what a client that is in a hurry sends behind its request."""
         if self._tunnel is not None:
             self._tunnel.received(data)
-        elif self._leaving is None:
+        elif self._leaving is not None:
+            return
+        elif self._answering:
+            # Not as Twisted does it, which reads on and on from a client that does not read its answer.
+            self._dataBuffer.append(data)
+            self._ahead += len(data)
+            if self._ahead > AHEAD:
+                self.transport.pauseProducing()
+        else:
             super().rawDataReceived(data)
 
     def lineLengthExceeded(self, line: bytes) -> None:
@@ -254,6 +275,7 @@ class Channel(HTTPChannel):
     def requestDone(self, request: Any) -> None:
         """The request is answered; those behind it wait for a client that does not read the answers."""
         self._begun = self._answering = False
+        self._ahead = 0
         self.hold(0)
         self._answered += 1
         enough = self._answered % REQUESTS_AT_ONCE == 0

@@ -134,7 +134,8 @@ class SocketTunnel:
                 self._channel.callLater(0, self._go_on)  # type: ignore[no-untyped-call]
                 break
         self._pass_on(lines)
-        self._read_or_not()
+        if not self._over:  # what still comes goes unheard, but the client's end has to be seen
+            self._read_or_not()
 
     def _go_on(self) -> None:
         """The others had their turn."""

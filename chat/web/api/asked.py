@@ -26,6 +26,8 @@ Id = Union[Number, Annotated[float, msgspec.Meta(ge=0, le=2**62, multiple_of=1)]
 _FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 TEXT = "text/plain"
+#: A reason may repeat what was sent, and that may be long.
+_LONGEST_REASON = 200
 _LONE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 _EXTENDED = re.compile(rb"utf-8'[A-Za-z0-9-]*'", re.IGNORECASE)
 
@@ -109,7 +111,9 @@ def read_json(octets: bytes, type: type[T]) -> T:
     try:
         return msgspec.json.decode(octets, type=type)
     except msgspec.ValidationError as error:
-        raise bad_body(f"The JSON in the body is not what is expected: {error}.") from None
+        why = str(error)
+        why = why if len(why) <= _LONGEST_REASON else f"{why[:_LONGEST_REASON]}..."
+        raise bad_body(f"The JSON in the body is not what is expected: {why}.") from None
     except (msgspec.DecodeError, RecursionError):
         raise bad_body("The body is said to be JSON, and is not.") from None
 

@@ -138,6 +138,11 @@ class Conversation:
         self._clock.callLater(0, self._wake, True)
 
     @property
+    def ready(self) -> bool:
+        """Whether what is asked now is looked at now: who has sent too much is not heard for a while."""
+        return self._session.ready
+
+    @property
     def live(self) -> bool:
         """Whether all that waited was shown, and what comes now is shown when it comes."""
         return self._session.live

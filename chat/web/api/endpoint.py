@@ -134,7 +134,6 @@ class Endpoint(Resource):
 
     def _failed(self, failure: Failure, request: Request) -> None:
         self._log.failure("A request failed", failure)
-        self._desk.gone(request)
         if request.startedWriting:
             request.channel.abort()  # an answer without its end must not look whole
             return

@@ -239,6 +239,9 @@ OPERATIONS = (
             _BEFORE,
             number("limit", "How many at most.", 1, 100, 20),
         ),
-        answers={HTTPStatus.OK: Answer("Entries, newest first.", "Found")},
+        answers={
+            HTTPStatus.OK: Answer("Entries, newest first.", "Found"),
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Answer("The query is too long.", "Problem"),
+        },
     ),
 )

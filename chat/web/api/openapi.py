@@ -53,6 +53,7 @@ _SCHEMAS: dict[str, Any] = {
         subject={"type": ["string", "null"], "description": f"At most {SUBJECT_BYTES} bytes of UTF-8."},
         ref={
             "type": ["string", "null"],
+            "minLength": 1,
             "description": f"In place of Idempotency-Key; at most {REF_BYTES} bytes.",
         },
         receipt=_FLAG,

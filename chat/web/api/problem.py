@@ -76,12 +76,10 @@ def refused(frame: Failed | Fatal) -> Problem:
     return Problem(status, frame.code, frame.reason, headers=headers)
 
 
-def not_logged_in(frame: Failed | Fatal) -> Problem:
+def not_logged_in(frame: Failed) -> Problem:
     """The problem that a refused login is."""
     told = refused(frame)
-    if told.status in _NOT_OF_THE_LOGIN or isinstance(frame, Fatal):
-        return told
-    return unauthorized(frame.reason, frame.code)
+    return told if told.status in _NOT_OF_THE_LOGIN else unauthorized(frame.reason, frame.code)
 
 
 def unauthorized(detail: str, code: str = Code.WRONG_PASSWORD.value) -> Problem:

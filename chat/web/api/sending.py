@@ -14,12 +14,14 @@ from chat.web.api.conversation import Conversation, Pushed
 from chat.web.api.desk import Desk
 from chat.web.api.endpoint import Answer, Operation, Reply
 from chat.web.api.parameters import flag, span, text
-from chat.web.api.problem import Problem
+from chat.web.api.problem import Problem, bad_body
 
 #: How often it is looked whether a message that somebody waits for has come back, in seconds. Of a
 #: delivery they are told at once.
 LOOK = 2.0
 
+#: What is wrong with a key that is none: a second message would be taken for the first one, sent again.
+_EMPTY = "is empty. Give each message one of its own, or none."
 _STATUS = {"waiting": HTTPStatus.ACCEPTED, "delivered": HTTPStatus.OK}
 
 
@@ -57,6 +59,8 @@ def _message(asked: Asked) -> Message:
     kind, octets = asked.body(TEXT, JSON)
     query = asked.query
     draft = read_json(octets, Draft) if kind == JSON else Draft(body=read_text(octets))
+    if draft.ref == "":
+        raise bad_body(f"The ref in the body {_EMPTY}")
     return Message(
         recipient=asked.path[0],
         subject=_once("subject", draft.subject, asked.header("Subject")),
@@ -78,14 +82,10 @@ def _once(what: str, field: Optional[str], header: Optional[str]) -> Optional[st
 
 
 def _key(header: Optional[str]) -> Optional[str]:
-    """A key without the quotes that some programs put around it.
-
-    An empty one is no key: with it a second message would be taken for the first one, sent again.
-    """
+    """A key without the quotes that some programs put around it."""
     key = header[1:-1] if header and len(header) > 1 and header[0] == header[-1] == '"' else header
     if key == "":
-        detail = "The header Idempotency-Key is empty. Give each message a key of its own, or none."
-        raise Problem(HTTPStatus.BAD_REQUEST, "bad-header", detail)
+        raise Problem(HTTPStatus.BAD_REQUEST, "bad-header", f"The header Idempotency-Key {_EMPTY}")
     return key
 
 
@@ -112,7 +112,7 @@ async def _settled(
             await conversation.pause(min(left, LOOK))
             if delivered:
                 break
-            entry = await _entry(conversation, id)
+            entry = await _entry(conversation, id) if conversation.ready else None
             if entry is not None and entry.state != "waiting":
                 return entry.state, entry
     return "delivered" if delivered else "waiting", None
