@@ -5,7 +5,7 @@ import { Link } from "./link.js";
 
 import { Composer } from "./composer.js";
 import { Door, showCodes } from "./door.js";
-import { $, soon } from "./dom.js";
+import { $, composes, soon } from "./dom.js";
 import * as keep from "./keep.js";
 import { Gone } from "./line.js";
 import { Loader } from "./loader.js";
@@ -107,6 +107,7 @@ export class App {
     this.#news = [];
     const seen = () => {
       this.mailbox.seenElsewhere();
+      this.look();
       this.changed();
     };
     keep.onSeen(me, seen, this.#stopped.signal);
@@ -122,6 +123,7 @@ export class App {
 
   /** Leave the account, in all tabs: what was kept for it here is forgotten. */
   leave(notice) {
+    if (!this.mailbox) return; // another tab was faster
     const { me } = this.mailbox;
     this.tell({ left: true });
     this.#leave(me, notice);
@@ -162,8 +164,8 @@ export class App {
     this.outbox.close();
     this.#stopped.abort();
     this.loader.stop();
+    keep.forgetLogin(this.mailbox.me);
     this.session = this.link = this.mailbox = null;
-    keep.forgetLogin();
     $("app").hidden = true;
     $("door").hidden = false;
     for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
@@ -271,7 +273,7 @@ export class App {
     }
     if (sent) {
       this.mailbox.take(sent).ref = ref;
-      this.outbox.refresh();
+      this.outbox.sent(ref);
     }
     const message = this.mailbox.messages.get(removed);
     if (message && recalls) message.state = "recalled";
@@ -285,8 +287,8 @@ export class App {
     if (document.hidden || !this.session || !this.loader.ready) return;
     try {
       await this.loader.refresh();
-    } catch (error) {
-      if (!(error instanceof Gone)) throw error;
+    } catch {
+      // The next time, then.
     }
   }
 
@@ -297,6 +299,12 @@ export class App {
   }
 
   // --- what is shown ---
+
+  /** Show what the address says, though it has not changed. */
+  again() {
+    this.#shown = "again";
+    this.route();
+  }
 
   route() {
     const { view, to, at, invite } = place();
@@ -323,10 +331,11 @@ export class App {
     $("composer").hidden = !name;
     $("settings").hidden = !settings;
     $("delete-account").hidden = !deleting;
-    this.people.current = name;
     const shown = `${view} ${name} ${at}`;
     if (shown === this.#shown) return;
     const first = !this.#shown;
+    const left = this.people.current;
+    this.people.current = name;
     this.#shown = shown;
     this.composer.close();
     if (name) {
@@ -348,6 +357,8 @@ export class App {
     }
     this.look();
     this.draw();
+    // Where somebody comes back to the list from what is not shown any more.
+    if (left && !name && !document.activeElement?.checkVisibility()) this.people.focus(left);
   }
 
   draw() {
@@ -364,7 +375,7 @@ export class App {
   }
 
   #key(event) {
-    if (!this.mailbox || document.querySelector("dialog[open]")) return;
+    if (!this.mailbox || composes(event) || document.querySelector("dialog[open]")) return;
     const typing = event.target.closest("input, textarea");
     if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
       document.body.dataset.view = "list";

@@ -1,6 +1,6 @@
 /** Where one writes: a draft for each conversation, kept in the browser, so that nothing typed is lost. */
 
-import { $ } from "./dom.js";
+import { $, composes } from "./dom.js";
 import { draft, keepDraft } from "./keep.js";
 import { bytes, line } from "./shown.js";
 
@@ -24,12 +24,12 @@ export class Composer {
     // On a touch screen the key makes a new line, as people know it there; the button sends.
     const touch = matchMedia("(hover: none) and (pointer: coarse)");
     this.body.onkeydown = (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing || touch.matches) return;
+      if (event.key !== "Enter" || event.shiftKey || composes(event) || touch.matches) return;
       event.preventDefault();
       this.#send();
     };
     this.subject.onkeydown = (event) => {
-      if (event.key !== "Enter" || event.isComposing) return;
+      if (event.key !== "Enter" || composes(event)) return;
       event.preventDefault();
       this.body.focus();
     };
@@ -76,6 +76,7 @@ export class Composer {
     const before = this.body.value.trim() ? `${this.body.value.trimEnd()}\n\n` : "";
     this.#fill(this.subject.value || message.subject, before + (message.body ?? ""));
     this.#changed();
+    this.#keep(); // at once: it is kept nowhere else any more
     this.focus();
   }
 
@@ -142,13 +143,9 @@ export class Composer {
     if (!this.#name || this.#wrong() || !(body.trim() || subject)) return this.focus();
     const was = this.#was;
     const same = was && was.subject === subject && was.body === body;
-    try {
-      this.app.outbox.add(this.#name, subject, body, same ? was.ref : undefined);
-    } catch {
-      $("composer-wrong").textContent =
-        "The browser has no room to keep this until it is sent. It stays here; send it when the connection is back.";
-      return undefined;
-    }
+    const lasts = this.app.outbox.add(this.#name, subject, body, same ? was.ref : undefined);
+    if (!lasts && !this.app.session)
+      this.app.toast("This browser cannot keep it: leave the page open until it is sent.");
     this.#fill(null, "");
     this.#was = null;
     this.#fresh = true;

@@ -74,6 +74,20 @@ function replace(node, fresh) {
   if (focused) (fresh.querySelector(`[data-act="${act}"]`) ?? fresh).focus({ preventScroll: true });
 }
 
+/** Do what a button is for, once at a time; the focus stays on it. @returns {Promise<boolean>} whether it was done */
+export async function busy(button, act) {
+  if (button.getAttribute("aria-disabled")) return false;
+  button.setAttribute("aria-disabled", "true");
+  button.classList.add("busy");
+  try {
+    await act();
+  } finally {
+    button.classList.remove("busy");
+    button.removeAttribute("aria-disabled");
+  }
+  return true;
+}
+
 /**
  * Ask something that can be declined, in a dialog.
  * @param {string} [no] what declining is called
@@ -93,6 +107,9 @@ export function ask(title, text, yes, danger = false, no = "Cancel") {
   });
 }
 
+/** Whether a key is one for the input method, which puts letters together; Safari says so by a number only. */
+export const composes = (event) => event.isComposing || event.keyCode === 229;
+
 /** Do this when the next frame has been painted, however often this is called before. */
 export function afterwards(act) {
   let due = false;
@@ -111,8 +128,11 @@ export function afterwards(act) {
 export function soon(draw) {
   let due = false;
   const now = () => {
-    if (due) draw();
-    due = false;
+    try {
+      if (due) draw();
+    } finally {
+      due = false; // and if that failed, something else may be drawn
+    }
   };
   return () => {
     if (due) return;

@@ -1,7 +1,7 @@
 /** The views before the login: log in, create an account, choose a new password. */
 
 import { $, ask, el } from "./dom.js";
-import { logIn, recover, signUp, Taken, Unknown } from "./entrance.js";
+import { logIn, Made, recover, signUp, Taken, Unknown } from "./entrance.js";
 import { Gone } from "./line.js";
 import { bytes, line, tidy } from "./shown.js";
 import { count, sorry } from "./words.js";
@@ -89,7 +89,8 @@ export class Door {
         if (form.show) form.password.type = "password";
         this.entered({ ...entered, stay, password: fields.password });
       } catch (error) {
-        this.#refused(form, fields, error);
+        if (error instanceof Made) this.#made(form, error);
+        else this.#refused(form, fields, error);
       } finally {
         button.classList.remove("busy");
         if (!this.#waits.has(form)) button.removeAttribute("aria-disabled");
@@ -141,6 +142,16 @@ export class Door {
     }
   }
 
+  /** The account is there; then the connection broke, or the server had too much to do. */
+  #made(form, { username, codes }) {
+    form.reset();
+    form.password.type = "password";
+    history.replaceState(null, "", "#log-in");
+    const notice = `The account ${line(username)} is there now: log in.`;
+    this.show("log-in", { notice, name: username });
+    showCodes(codes, username);
+  }
+
   #refused(form, { name, invite }, error) {
     if (error instanceof Unknown) this.say(form, `There is no account ${line(name)}.`);
     else if (error instanceof Taken) {
@@ -168,9 +179,14 @@ export class Door {
     const until = Date.now() + (error.seconds ?? 1) * 1000;
     const button = form.querySelector("button.primary");
     clearInterval(this.#waits.get(form));
+    const wrong = form.querySelector(".wrong");
+    const ticking = el("span", { "aria-hidden": "true" });
     const tick = () => {
       const left = Math.ceil((until - Date.now()) / 1000);
-      if (left > 0) this.say(form, `${sorry(error)} Try again in ${count(left, "second")}.`);
+      const text = `${sorry(error)} Try again in ${count(left, "second")}.`;
+      // Spoken once, and not with every second.
+      if (!ticking.isConnected) wrong.replaceChildren(ticking, el("span.sr", {}, text));
+      if (left > 0) ticking.textContent = text;
       else {
         clearInterval(this.#waits.get(form));
         this.#waits.delete(form);
@@ -203,9 +219,13 @@ export function showCodes(codes, name) {
     URL.revokeObjectURL(link.href);
     done("Saved.");
   };
-  dialog.oncancel = (event) => event.preventDefault(); // they are not shown again
+  // They are not shown again: they are there until somebody says so.
+  const stay = (event) => event.preventDefault();
+  dialog.oncancel = stay;
+  dialog.onkeydown = (event) => event.key === "Escape" && stay(event); // which cancels in the end, if pressed often
+  addEventListener("beforeunload", stay);
+  dialog.onclose = () => removeEventListener("beforeunload", stay);
   dialog.showModal();
-  return new Promise((resolve) => (dialog.onclose = resolve));
 }
 
 /** Put a text on the clipboard. @returns {Promise<boolean>} whether that was allowed */

@@ -7,6 +7,15 @@ export class Unknown extends Error {}
 /** The name cannot be had: it is taken, or only those who are invited may sign up. */
 export class Taken extends Error {}
 
+/** The account was made, but could not be entered. */
+export class Made extends Error {
+  constructor({ username, recovery = [] }) {
+    super(username);
+    this.username = username;
+    this.codes = recovery;
+  }
+}
+
 /** Do this on a new line, which is hung up when it comes to nothing. */
 async function on(conversation) {
   const line = new Line();
@@ -57,7 +66,7 @@ export function comeBack(name, token) {
 /**
  * Make an account and log in.
  * @returns {Promise<{line: Line, welcome: object, codes: string[]}>}
- * @throws {Taken}
+ * @throws {Taken|Made}
  */
 export function signUp(name, password, invite) {
   return on(async (line) => {
@@ -69,11 +78,15 @@ export function signUp(name, password, invite) {
     if ((await prompt(line, "password", "new-password")).keyword === "password") throw new Taken();
     answer(line, "password", password, { codes: true });
     const created = await prompt(line, "created");
-    await prompt(line, "username");
-    answer(line, "username", created.username);
-    await prompt(line, "password");
-    answer(line, "password", password);
-    return { line, welcome: await prompt(line, "welcome"), codes: created.recovery ?? [] };
+    try {
+      await prompt(line, "username");
+      answer(line, "username", created.username);
+      await prompt(line, "password");
+      answer(line, "password", password);
+      return { line, welcome: await prompt(line, "welcome"), codes: created.recovery ?? [] };
+    } catch {
+      throw new Made(created);
+    }
   });
 }
 

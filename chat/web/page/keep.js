@@ -2,46 +2,73 @@
  * What the browser keeps: the login, what is not sent yet, drafts, and how far one has read.
  *
  * Everything is under the page's own address, so that several servers below one host do not mix.
- * Where a browser keeps nothing (a private window may not), it lasts as long as the page.
+ * What a browser does not keep (it is not allowed to, or has no room) lasts as long as the page, and
+ * whoever leaves the page with something unsent is asked first.
  */
 
 const HERE = `chat:${location.pathname.replace(/[^/]*$/, "")}:`;
 
-/** A Storage that is there, or what looks like one. */
+/** What a browser keeps that keeps nothing. */
+const NOTHING = {
+  getItem: () => null,
+  setItem() {
+    throw new Error("Nothing is kept here.");
+  },
+  removeItem() {},
+};
+
+/** A Storage of the browser, and beside it what that does not take. */
 function storage(name) {
+  let kept = NOTHING;
   try {
-    const found = window[name];
-    found.getItem(HERE); // where it is forbidden, one or the other fails
-    return found;
+    window[name].getItem(HERE); // where it is forbidden, one or the other fails
+    kept = window[name];
   } catch {
-    return new Proxy(
-      {
-        getItem: (key) => memory.get(key) ?? null,
-        setItem: (key, value) => memory.set(key, value),
-        removeItem: (key) => memory.delete(key),
-      },
-      {
-        ownKeys: () => [...memory.keys()],
-        getOwnPropertyDescriptor: () => ({ enumerable: true, configurable: true }),
-      },
-    );
+    // Then it is not.
   }
+  return { kept, beside: new Map() };
 }
 
-const memory = new Map();
 const lasting = storage("localStorage");
 const passing = storage("sessionStorage");
 
-function read(store, key) {
+function read({ kept, beside }, key) {
   try {
-    return JSON.parse(store.getItem(HERE + key));
+    return JSON.parse(beside.get(HERE + key) ?? kept.getItem(HERE + key));
   } catch {
     return null; // somebody else's, or of another version
   }
 }
 
-const write = (store, key, value) => store.setItem(HERE + key, JSON.stringify(value));
-const forget = (store, key) => store.removeItem(HERE + key);
+/** Keep something. @returns {boolean} whether it is kept for longer than the page */
+function write({ kept, beside }, key, value) {
+  const text = JSON.stringify(value);
+  try {
+    kept.setItem(HERE + key, text);
+    beside.delete(HERE + key);
+  } catch {
+    beside.set(HERE + key, text);
+  }
+  guard();
+  return !beside.has(HERE + key);
+}
+
+function forget({ kept, beside }, key) {
+  kept.removeItem(HERE + key);
+  beside.delete(HERE + key);
+  guard();
+}
+
+// What another tab has said since is newer than what is kept in this one only.
+addEventListener("storage", ({ key }) => key && lasting.beside.delete(key));
+
+/** Whoever leaves the page with something that is written and kept nowhere else is asked first. */
+function guard() {
+  const risky = [...lasting.beside.keys()].some((key) => /^(out|draft):/.test(key.slice(HERE.length)));
+  (risky ? addEventListener : removeEventListener)("beforeunload", stay);
+}
+
+const stay = (event) => event.preventDefault();
 
 /** The key of something of an account; no name is the beginning of another one's key. */
 const of = (me, what, name = "") => `${what}:${encodeURIComponent(me)}:${name}`;
@@ -49,11 +76,18 @@ const of = (me, what, name = "") => `${what}:${encodeURIComponent(me)}:${name}`;
 /** The keys of what is kept, of those that begin so. */
 function* kept(beginning) {
   const whole = HERE + beginning;
-  for (const key of Object.keys(lasting)) if (key.startsWith(whole)) yield key.slice(HERE.length);
+  for (const key of new Set([...Object.keys(lasting.kept), ...lasting.beside.keys()]))
+    if (key.startsWith(whole)) yield key.slice(HERE.length);
 }
 
-/** What the tabs with the same storage tell each other by, where the browser has that. */
-export const channel = () => (window.BroadcastChannel ? new BroadcastChannel(HERE) : null);
+/** What the tabs with the same storage tell each other by, where the browser has that and allows it. */
+export function channel() {
+  try {
+    return new BroadcastChannel(HERE);
+  } catch {
+    return null;
+  }
+}
 
 /** Call this when another tab changes something whose key begins so. */
 function onChange(beginning, then, signal) {
@@ -76,15 +110,16 @@ export function keepLogin(login) {
   if (login.stay) forget(passing, "login");
 }
 
-export function forgetLogin() {
-  if (read(passing, "login")) forget(passing, "login");
-  else forget(lasting, "login");
+/** Somebody is not logged in here any more; in another tab somebody else may be. */
+export function forgetLogin(me) {
+  const store = read(passing, "login") ? passing : lasting;
+  if (read(store, "login")?.name === me) forget(store, "login");
 }
 
 // --- what is not sent yet: one entry each, so that two tabs do not undo each other's ---
 
 export const outgoing = (me) => [...kept(of(me, "out"))].map((key) => read(lasting, key)).filter(Boolean);
-/** @throws when there is no room for it. */
+/** @returns {boolean} whether it is kept for longer than the page */
 export const keepOutgoing = (me, entry) => write(lasting, of(me, "out", entry.ref), entry);
 export const isOutgoing = (me, ref) => read(lasting, of(me, "out", ref)) !== null;
 export const forgetOutgoing = (me, ref) => forget(lasting, of(me, "out", ref));
@@ -92,14 +127,24 @@ export const onOutgoing = (me, then, signal) => onChange(of(me, "out"), then, si
 
 /**
  * Do this while no other tab does anything with the same message that is not sent yet. Only pages with a secure
- * address have such locks (https, and this machine); without them it is simply done.
+ * address have such locks (https, and this machine), and only where something may be kept; without them it is simply
+ * done.
  * @param {(free: boolean) => Promise<T>|T} act `free`: false if another tab has it and it was not to be waited for
  * @returns {Promise<T>}
  * @template T
  */
-export function alone(me, ref, wait, act) {
-  if (!navigator.locks) return Promise.resolve(act(true));
-  return navigator.locks.request(HERE + of(me, "out", ref), { ifAvailable: !wait }, (lock) => act(lock !== null));
+export async function alone(me, ref, wait, act) {
+  let free = null;
+  const asked = navigator.locks?.request(HERE + of(me, "out", ref), { ifAvailable: !wait }, (lock) => {
+    free = lock !== null;
+    return act(free);
+  });
+  try {
+    if (asked) return await asked;
+  } catch (error) {
+    if (free !== null) throw error;
+  }
+  return act(true);
 }
 
 // --- what is being written ---
@@ -107,12 +152,8 @@ export function alone(me, ref, wait, act) {
 export const draft = (me, peer) => read(lasting, of(me, "draft", peer)) ?? { body: "", subject: null };
 export const drafted = (me) => [...kept(of(me, "draft"))].map((key) => key.slice(of(me, "draft").length));
 export function keepDraft(me, peer, draft) {
-  try {
-    if (draft.body || draft.subject) write(lasting, of(me, "draft", peer), draft);
-    else forget(lasting, of(me, "draft", peer));
-  } catch {
-    // No room: it is still in the window.
-  }
+  if (draft.body || draft.subject) write(lasting, of(me, "draft", peer), draft);
+  else forget(lasting, of(me, "draft", peer));
 }
 
 // --- how far one has read ---
@@ -127,25 +168,14 @@ export function seen(me) {
   // Somebody may be called "constructor": what such a thing is in an object is not what was put there.
   return { base, names: new Map(Object.entries(names)), back: new Map(Object.entries(back)) };
 }
-export function keepSeen(me, { base, names, back }) {
-  try {
-    write(lasting, of(me, "seen"), { base, names: Object.fromEntries(names), back: Object.fromEntries(back) });
-  } catch {
-    // No room: it is counted as unread again.
-  }
-}
+export const keepSeen = (me, { base, names, back }) =>
+  write(lasting, of(me, "seen"), { base, names: Object.fromEntries(names), back: Object.fromEntries(back) });
 export const onSeen = (me, then, signal) => onChange(of(me, "seen"), then, signal);
 
 // --- how one likes it ---
 
 export const wish = (name) => read(lasting, `wish:${name}`);
-export function keepWish(name, value) {
-  try {
-    write(lasting, `wish:${name}`, value);
-  } catch {
-    // It lasts until the page is left.
-  }
-}
+export const keepWish = (name, value) => write(lasting, `wish:${name}`, value);
 
 /** Forget everything of this account but how far it has read. */
 export function leave(me) {

@@ -54,10 +54,11 @@ export class Line {
     this.#due = Date.now(); // the greeting
   }
 
-  /** Say a frame. */
+  /** Say a frame. Half a character, as a field may hold it, cannot be said: a sign stands for it. */
   say(type, data) {
     if (this.dead) return;
-    this.#socket.send(JSON.stringify({ type, data }) + "\n");
+    const whole = (_, value) => (typeof value === "string" ? value.toWellFormed() : value);
+    this.#socket.send(JSON.stringify({ type, data }, whole) + "\n");
     this.#due ||= Date.now();
   }
 

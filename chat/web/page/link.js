@@ -1,14 +1,16 @@
 /** Stays connected: connects again by itself, and tells how it stands. */
 
 import { early } from "./early.js";
-import { comeBack, logIn } from "./entrance.js";
+import { comeBack, logIn, Unknown } from "./entrance.js";
 import * as keep from "./keep.js";
-import { Gone, Refused } from "./line.js";
+import { Refused } from "./line.js";
 import { Session } from "./session.js";
 
 /** The first wait before another attempt, and the longest, in milliseconds. */
 const SOON = 500;
 const LATE = 30000;
+/** A connection that lasts less than this, in milliseconds, makes the next wait no shorter. */
+const STEADY = 2000;
 /** What ends a session that is not to come back by itself. */
 const OVER = new Set(["account-gone", "logged-out-elsewhere"]);
 /** Refusals of a login that pass by themselves. */
@@ -19,6 +21,7 @@ export class Link {
   #password;
   #session = null;
   #attempts = 0;
+  #since = 0; // the connection
   #timer = 0;
   #ended = new AbortController();
   #trying = false;
@@ -48,7 +51,7 @@ export class Link {
 
   /** Go on with a line on which the login is done. */
   adopt(line, welcome) {
-    this.#attempts = 0;
+    this.#since = Date.now();
     this.until = 0;
     this.up = true;
     const session = new Session(line, welcome, {
@@ -75,18 +78,28 @@ export class Link {
     this.until = 0;
     this.#trying = true;
     this.on.down();
+    let come;
     try {
-      const { name, token } = this.#login;
-      const { line, welcome } = await (early() ?? (token ? comeBack(name, token) : logIn(name, this.#password)));
-      this.#trying = false;
-      if (this.#ended.signal.aborted) line.hangUp();
-      else this.adopt(line, welcome);
+      const { name, token } = this.#latest();
+      come = await (early() ?? (token ? comeBack(name, token) : logIn(name, this.#password)));
     } catch (error) {
-      this.#trying = false;
       if (this.#ended.signal.aborted) return;
-      if (error instanceof Gone || PASSING.has(error.code)) this.#later(error.seconds);
-      else this.#out(error);
+      const refused = error instanceof Refused ? !PASSING.has(error.code) : error instanceof Unknown;
+      if (refused) this.#out(error);
+      else this.#later(error.seconds);
+      return;
+    } finally {
+      this.#trying = false;
     }
+    if (this.#ended.signal.aborted) come.line.hangUp();
+    else this.adopt(come.line, come.welcome);
+  }
+
+  /** The login, with the token that another tab may have got in place of this one's. */
+  #latest() {
+    const kept = keep.login();
+    if (this.#login.token && kept?.token && kept.name === this.#login.name) this.#login = kept;
+    return this.#login;
   }
 
   /** No more of this: logged out, or the account is gone. */
@@ -103,6 +116,7 @@ export class Link {
     if (session !== this.#session) return;
     this.#session = null;
     this.up = false;
+    if (Date.now() - this.#since > STEADY) this.#attempts = 0;
     const fatal = session.line.fatal;
     if (OVER.has(fatal?.code)) this.#out(new Refused(fatal));
     else this.#later();

@@ -129,7 +129,8 @@ export class Loader {
 
   /** Look through so many more entries of each box for conversations. */
   async lookThrough(entries) {
-    const session = this.session;
+    const { session } = this;
+    if (!session) throw new Gone();
     for (const box of ["inbox", "sent"]) {
       for (let left = entries; left > 0 && this.#floors[box] && session === this.session;) {
         const { floor, count } = await this.#page(box, this.#floors[box], Math.min(PAGE, left));
@@ -145,10 +146,13 @@ export class Loader {
 
   /** Whether there may be older messages with somebody. */
   hasOlder(name) {
-    return this.ready && Math.min(this.mailbox.person(name).floor, this.mailbox.floor) > 0;
+    return this.ready && this.mailbox.floorOf(name) > 0;
   }
 
-  /** Load older messages with somebody; resolves when they are there. */
+  /**
+   * Load older messages with somebody; resolves when they are there.
+   * @returns {Promise<boolean|undefined>} true: there may be more that the server cannot find yet
+   */
   older(name, count = STRETCH) {
     if (!this.session || !this.hasOlder(name)) return Promise.resolve();
     return this.#load(name, count);
@@ -164,14 +168,20 @@ export class Loader {
   }
 
   async #older(name, count) {
-    const floor = Math.min(this.mailbox.person(name).floor, this.mailbox.floor);
+    const floor = this.mailbox.floorOf(name);
     const before = Number.isFinite(floor) ? floor : 0;
     const query = `with:"${name.replaceAll('"', '""')}"`;
-    const { messages, more } = await this.session.ask({ keyword: "search", query, before, limit: count });
-    for (const entry of messages) this.mailbox.take(entry);
-    const person = this.mailbox.people.get(name);
-    if (person) person.floor = more && messages.length ? messages[messages.length - 1].id : 0;
+    const found = await this.session.ask({ keyword: "search", query, before, limit: count });
+    for (const entry of found.messages) this.mailbox.take(entry);
+    const last = found.messages.at(-1)?.id;
+    this.mailbox.knows(name, found.incomplete ? (last ?? floor) : (found.more && last) || 0);
     (this.ready ? this.changed : this.first)();
+    return Boolean(found.incomplete);
+  }
+
+  /** Ask what became of a message that was sent. */
+  async fate(id) {
+    await this.#page("sent", id + 1, 1);
   }
 
   /** Whether older messages with somebody are on their way. */

@@ -1,9 +1,13 @@
 /** What is known of the mailbox: its messages, by correspondent. Nothing here asks the server or draws. */
 
 import * as keep from "./keep.js";
+import { start } from "./shown.js";
 
-/** So many characters of bodies are kept; the server has them all. */
-const BODIES = 2_000_000;
+/** So many characters of bodies are kept, and so many bodies in any case; the server has them all. */
+const CHARACTERS = 2_000_000;
+const BODIES = 400;
+/** So much of each is kept, for the list of conversations. */
+export const START = 200;
 
 /**
  * @typedef {object} Message
@@ -13,6 +17,7 @@ const BODIES = 2_000_000;
  * @property {number} time
  * @property {string} [subject]
  * @property {string|null} [body] null: it is not kept any more; absent: to be read
+ * @property {string} [start] how it begins, if it was read once
  * @property {string} state
  * @property {{code: string, recipient: string, note: string}} [returned]
  * @property {number} [deliveredAt]
@@ -23,12 +28,12 @@ const BODIES = 2_000_000;
  * @typedef {object} Person
  * @property {string} name
  * @property {number[]} ids ascending
- * @property {number} floor everything from this id on is known
  * @property {number} unread
  */
 
 export class Mailbox {
   #seen;
+  #floors = new Map(); // everything from this id on is known, of what was exchanged with somebody
   #bodies = new Map();
   #characters = 0;
 
@@ -45,15 +50,25 @@ export class Mailbox {
 
   /** The person of this name; a stranger is not kept. @returns {Person} */
   person(name) {
-    return this.people.get(name) ?? { name, ids: [], floor: Infinity, unread: 0 };
+    return this.people.get(name) ?? { name, ids: [], unread: 0 };
+  }
+
+  /** The id from which on everything is known that was exchanged with somebody, be it nothing. */
+  floorOf(name) {
+    return Math.min(this.#floors.get(name) ?? Infinity, this.floor);
+  }
+
+  /** Everything from this id on is known. */
+  knows(name, floor) {
+    this.#floors.set(name, floor);
   }
 
   /** The messages with somebody that are known without a gap up to the newest, oldest first. */
   talk(name) {
-    const person = this.person(name);
-    const floor = Math.min(person.floor, this.floor);
-    const from = person.ids.findIndex((id) => id >= floor);
-    return from < 0 ? [] : person.ids.slice(from).map((id) => this.messages.get(id));
+    const { ids } = this.person(name);
+    const floor = this.floorOf(name);
+    const from = ids.findIndex((id) => id >= floor);
+    return from < 0 ? [] : ids.slice(from).map((id) => this.messages.get(id));
   }
 
   /** The newest message with somebody. @returns {Message|undefined} */
@@ -72,7 +87,7 @@ export class Mailbox {
   listed(box) {
     const ids = new Set();
     for (const { id, mine, returned } of this.messages.values())
-      if (!returned && mine === (box === "sent")) ids.add(id);
+      if ((mine && !returned) === (box === "sent")) ids.add(id);
     return ids;
   }
 
@@ -176,7 +191,7 @@ export class Mailbox {
 
   /** From here on back nothing is known: something may have come and gone while nobody was connected. */
   doubt() {
-    for (const person of this.people.values()) person.floor = Infinity;
+    this.#floors.clear();
   }
 
   // --- what was seen ---
@@ -248,7 +263,6 @@ export class Mailbox {
       person = {
         name: message.peer,
         ids: [],
-        floor: Infinity,
         unread: this.#backFrom(message.peer).length,
       };
       this.people.set(message.peer, person);
@@ -274,8 +288,9 @@ export class Mailbox {
     this.#bodies.delete(message.id);
     this.#bodies.set(message.id, body);
     message.body = body;
+    message.start = start(body, START);
     for (const [id, oldest] of this.#bodies) {
-      if (this.#characters <= BODIES || id === message.id) break;
+      if (this.#characters <= CHARACTERS || this.#bodies.size <= BODIES) break; // what is drawn is among them
       this.#bodies.delete(id);
       this.#characters -= oldest.length;
       const other = this.messages.get(id);

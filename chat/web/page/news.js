@@ -2,7 +2,7 @@
 
 import { $ } from "./dom.js";
 import { wish } from "./keep.js";
-import { line } from "./shown.js";
+import { line, start } from "./shown.js";
 import { count, why } from "./words.js";
 
 /** From so many at a time on, they are told of together. */
@@ -55,7 +55,7 @@ export function tell(messages, open) {
     const title = message.returned ? `Came back from ${line(message.peer)}` : line(message.peer);
     const text = message.returned
       ? why(message.returned)
-      : line([message.subject, message.body].filter(Boolean).join(" – ").slice(0, 300));
+      : line(start([message.subject, message.body].filter(Boolean).join(" – "), 300));
     announce(`${message.returned ? "" : "New message from "}${title}: ${text}`);
     notify(message, title, text, open);
   }
@@ -66,7 +66,7 @@ function notify(message, title, body, open) {
   if (!wish("notify") || window.Notification?.permission !== "granted") return;
   try {
     const note = new Notification(title, {
-      body: body.slice(0, 200),
+      body: start(body, 200),
       tag: `chat ${message.peer}`,
       icon: ICON,
     });

@@ -11,6 +11,9 @@ import { Gone } from "./line.js";
 const NO_ROOM = 30;
 /** What passes by itself. */
 const PASSING = new Set(["slow-down", "storage-full", "internal-error"]);
+/** So often the server may hang up, for something that is wrong, while a message is sent: then it is not sent again. */
+const HUNG_UP = 3;
+const WRONG = new Set(["internal-error", "malformed-frame", "frame-too-large"]);
 
 /**
  * @typedef {object} Entry
@@ -21,6 +24,7 @@ const PASSING = new Set(["slow-down", "storage-full", "internal-error"]);
  * @property {number} at when it was written
  * @property {string} [refused] why the server does not take it
  * @property {boolean} [tried] whether it was sent, and nothing was heard of it: it may have arrived
+ * @property {number} [failures] how often the server hung up while it was sent
  */
 
 export class Outbox {
@@ -49,7 +53,7 @@ export class Outbox {
     const known = new Map(this.entries.map((entry) => [entry.ref, entry]));
     this.entries = keep
       .outgoing(this.me)
-      .map((entry) => Object.assign(known.get(entry.ref) ?? {}, entry)) // why it was refused may not be kept
+      .map((entry) => Object.assign(known.get(entry.ref) ?? {}, entry)) // one object each, for as long as it is here
       .sort((one, other) => one.at - other.at);
   }
 
@@ -60,18 +64,25 @@ export class Outbox {
     this.#go();
   }
 
+  /** Another tab has sent this one, and says so; that it is not kept any more may be seen here only later. */
+  sent(ref) {
+    this.#forget(ref);
+    this.refresh();
+  }
+
   /**
    * Keep a message, and send it as soon as can be.
    * @param {string} [ref] of one that was taken back and is the same, so that it arrives once, whatever came of that
-   * @throws when the browser has no room for it
+   * @returns {boolean} whether it is kept for longer than the page
    */
   add(peer, subject, body, ref = reference()) {
     const at = Math.max(Date.now(), (this.entries[this.entries.length - 1]?.at ?? 0) + 1);
     const entry = { ref, peer, subject, body, at };
-    keep.keepOutgoing(this.me, entry);
+    const lasts = keep.keepOutgoing(this.me, entry);
     this.entries.push(entry);
     this.on.changed();
     this.#go();
+    return lasts;
   }
 
   /**
@@ -156,7 +167,7 @@ export class Outbox {
   async #send(session, entry) {
     const { ref, peer: recipient, subject, body } = entry;
     entry.tried = true;
-    this.#keep(entry);
+    keep.keepOutgoing(this.me, entry);
     try {
       const accepted = await session.send({
         recipient,
@@ -168,26 +179,28 @@ export class Outbox {
       this.#forget(ref);
       this.on.accepted(entry, accepted);
     } catch (error) {
+      if (error instanceof Gone) this.#suspect(entry, session.line.fatal);
       if (error instanceof Gone || session !== this.#session) return; // sent again, by that ref, when it is back
       entry.tried = false;
       if (PASSING.has(error.code)) this.#wait(error);
       else entry.refused = error.reason;
-      this.#keep(entry);
+      keep.keepOutgoing(this.me, entry);
     }
+  }
+
+  /** The server has hung up: if it does so again and again, this message is the reason. */
+  #suspect(entry, fatal) {
+    if (!WRONG.has(fatal?.code)) return;
+    entry.failures = (entry.failures ?? 0) + 1;
+    if (entry.failures >= HUNG_UP) entry.refused = fatal.reason;
+    keep.keepOutgoing(this.me, entry);
+    this.on.changed();
   }
 
   #wait(error) {
     const seconds = error.seconds ?? NO_ROOM;
     this.pause = { until: Date.now() + seconds * 1000, reason: error.reason };
     this.#timer = setTimeout(() => this.#resume(), seconds * 1000 + 50);
-  }
-
-  #keep(entry) {
-    try {
-      keep.keepOutgoing(this.me, entry);
-    } catch {
-      // It is kept without the reason: it will be refused again.
-    }
   }
 
   #forget(ref) {

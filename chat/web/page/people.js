@@ -1,14 +1,17 @@
 /** The list of conversations, and what a search finds. */
 
-import { $, el, icon, sync } from "./dom.js";
+import { $, busy, el, icon, sync } from "./dom.js";
 import { drafted, draft as keptDraft } from "./keep.js";
 import { Gone } from "./line.js";
-import { colour, initials, line } from "./shown.js";
+import { START } from "./mailbox.js";
+import { colour, initials, line, start } from "./shown.js";
 import { brief, count, fate, sorry, why } from "./words.js";
 
 /** So many rows are drawn, and more as they are asked for. */
 const ROWS = 60;
 const FOUND = 20;
+/** So many rows can be seen at once. */
+const FIRST = 30;
 
 /** Where a conversation is, as a link. */
 export const whereTo = (name, at) => `#to=${encodeURIComponent(name)}${at ? `&at=${at}` : ""}`;
@@ -46,11 +49,16 @@ export class People {
         this.draw();
       }
     };
+    $("lists").onclick = ({ target }) => {
+      // The address stays what it is, so nobody is told of it: what it leads to may be out of sight.
+      if (target.closest("a.person")?.hash === location.hash) app.again();
+    };
     $("lists").onkeydown = $("query").onkeydown = (event) => this.#key(event);
   }
 
   /** Begin anew, for another account. */
   reset() {
+    clearTimeout(this.#timer);
     this.#rows = ROWS;
     this.#found = null;
     $("query").value = "";
@@ -84,9 +92,11 @@ export class People {
 
   draw() {
     const { mailbox, loader } = this.app;
+    if (!mailbox) return;
     const all = this.listed();
     const names = all.slice(0, this.#rows);
     const drafts = drafted(mailbox.me);
+    const drawn = $("people").children.length > 0;
     const rows = names.map((name) => this.#row(name, name !== this.current && drafts.includes(name)));
     sync(
       $("people"),
@@ -95,8 +105,9 @@ export class People {
       (row) => JSON.stringify(row),
       (row) => this.#make(row),
     );
-    const previews = names.slice(0, 30).map((name) => mailbox.newest(mailbox.person(name)));
-    loader.want(previews.filter((message) => message && message.subject == null));
+    // The last wanted is the first read: of many, those at the top.
+    const previews = names.slice(0, drawn ? names.length : FIRST).map((name) => mailbox.newest(mailbox.person(name)));
+    loader.want(previews.filter((message) => message && message.subject == null && message.start == null).reverse());
     $("people-none").hidden = all.length > 0 || !loader.ready || Boolean(this.query);
     $("people-more").hidden = !loader.more || Boolean(this.query);
     $("found-section").hidden = !this.query || Boolean($("search-wrong").textContent);
@@ -125,13 +136,13 @@ export class People {
         }
       : mailbox.newest(person);
     const kind = message?.mine ? fate({ ...message, peer: name }).kind : "";
-    let text = line((message?.subject || message?.body || "").slice(0, 200));
+    let text = line(start(message?.subject || message?.start || message?.body || "", START));
     if (message?.returned) text = `Came back: ${why(message.returned)}`;
     else if (message?.state === "recalled") text = "You took a message back";
     const current = name === this.current;
     if (draft) {
       const { subject, body } = keptDraft(mailbox.me, name);
-      text = line((subject || body).slice(0, 200));
+      text = line(start(subject || body, START));
     }
     const when = message ? brief(message.time) : "";
     return {
@@ -193,15 +204,17 @@ export class People {
   }
 
   async #more() {
-    const button = $("people-more");
-    button.disabled = true;
     try {
-      await this.app.loader.lookThrough(10000);
+      await busy($("people-more"), () => this.app.loader.lookThrough(10000));
     } catch (error) {
-      if (!(error instanceof Gone)) throw error;
-    } finally {
-      button.disabled = false;
+      this.app.toast(error instanceof Gone ? "There is no connection: try again when there is." : sorry(error));
     }
+  }
+
+  /** Put the focus on somebody's row. */
+  focus(name) {
+    const row = [...$("people").children].find((each) => each.dataset.key === name);
+    row?.querySelector("a").focus();
   }
 
   // --- searching ---

@@ -1,7 +1,7 @@
 /** The settings: this device, the password, recovery codes, who is blocked, and leaving. */
 
 import { showCodes } from "./door.js";
-import { $, ask, el } from "./dom.js";
+import { $, ask, busy, el } from "./dom.js";
 import { drafted, keepWish, outgoing, wish } from "./keep.js";
 import { Gone } from "./line.js";
 import { line } from "./shown.js";
@@ -98,16 +98,12 @@ export class Settings {
         wrong.textContent = "There is no connection: try again when there is.";
         return;
       }
-      button.disabled = true;
       try {
-        await act(form.elements);
-        form.reset();
+        if (await busy(button, () => act(form.elements))) form.reset();
       } catch (error) {
         const wait = error.seconds ? ` Try again in ${count(error.seconds, "second")}.` : "";
         wrong.textContent =
           error instanceof Gone ? "The connection was lost: try again when it is back." : sorry(error) + wait;
-      } finally {
-        button.disabled = false;
       }
     };
   }
@@ -118,7 +114,8 @@ export class Settings {
     app.link.password = fresh;
     await app.link.renewNow();
     $("password-form").querySelector(".right").textContent =
-      "The new password is in force. Devices that are logged in stay so until you log out on all of them.";
+      "The new password is in force. Other devices that are connected now go on until you log out on all devices; " +
+      "the next time they connect, they need it.";
   }
 
   async #leave(all) {

@@ -90,6 +90,9 @@ function* linked(text) {
   yield text.slice(from);
 }
 
+/** The start of a text, with whole characters. */
+export const start = (text, length) => text.slice(0, length).replace(/[\uD800-\uDBFF]$/, "");
+
 /** How many bytes the server counts. */
 export const bytes = (text) => new TextEncoder().encode(text).length;
 

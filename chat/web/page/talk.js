@@ -3,8 +3,8 @@
 import { copy } from "./door.js";
 import { $, afterwards, ask, el, icon, sync } from "./dom.js";
 import { Gone } from "./line.js";
-import { colour, initials, line, shown } from "./shown.js";
-import { clock, count, day, dayOf, fate, sorry, why } from "./words.js";
+import { colour, initials, line, shown, start } from "./shown.js";
+import { clock, count, day, dayOf, fate, late, sorry, why } from "./words.js";
 
 /** So many messages are drawn at once when a conversation is opened, then more of them, more at a time, and at most. */
 const FIRST = 12;
@@ -27,11 +27,12 @@ export class Talk {
   #stick = true; // at the end, and to stay there
   #first = Infinity; // the first unread one when it was opened
   #goal = 0; // the message to show
+  #sought = 0; // it, until it was looked for
   #aimed = 0; // the one to bring into sight when it is drawn
   #marked = 0; // the one that was to be shown
   #unfolded = new Set();
   #patience = 0; // a timer while texts are waited for; below 0: they were waited for long enough
-  #failed = false;
+  #failed = ""; // why there are no older ones
 
   /** @param {import("./app.js").App} app */
   constructor(app) {
@@ -55,20 +56,20 @@ export class Talk {
     this.#to = null;
     this.#count = FIRST;
     this.#stick = true;
-    this.#failed = false;
+    this.#failed = "";
     this.#unfolded.clear();
     clearTimeout(this.#patience);
     this.#patience = 0;
     this.#first = mailbox.firstUnseen(name);
     this.#marked = this.#aimed = 0;
     this.#goal = at || (Number.isFinite(this.#first) ? this.#first : 0);
+    this.#sought = at;
     this.list.replaceChildren();
     $("talk-name").textContent = line(name);
     $("talk-avatar").textContent = initials(name);
     $("talk-avatar").className = `avatar ${colour(name)}`;
     $("talk-block").hidden = name === mailbox.me;
     this.draw();
-    if (at) this.#seek(at);
   }
 
   close() {
@@ -88,6 +89,7 @@ export class Talk {
     if (!this.name) return;
     const { mailbox, outbox, loader } = this.app;
     const messages = mailbox.talk(this.name);
+    if (this.#sought && loader.ready && this.app.session) this.#seek();
     if (this.#goal) this.#aim(messages);
     const to = this.#end(messages);
     const from = Math.max(0, to - this.#count);
@@ -109,7 +111,7 @@ export class Talk {
     const empty = !messages.length && !waiting.length && loader.ready && !loader.hasOlder(this.name);
     $("talk-empty").hidden = !empty && !this.#failed;
     $("talk-empty").textContent = this.#failed
-      ? "Older messages could not be loaded."
+      ? this.#failed
       : `No messages with ${line(this.name)} yet. Write the first one.`;
     $("to-newest").hidden = this.#stick && to === messages.length;
     const unread = mailbox.person(this.name).unread;
@@ -127,32 +129,39 @@ export class Talk {
     return true;
   }
 
-  async #loadOlder(messages) {
-    const { loader } = this.app;
-    if (this.#failed || loader.loading(this.name) || (messages.length >= FEW && this.scroll.scrollTop > NEAR))
-      return;
-    try {
-      await loader.older(this.name);
-    } catch (error) {
-      if (!(error instanceof Gone)) this.#failed = true;
-    }
+  #loadOlder(messages) {
+    if (this.#failed || this.app.loader.loading(this.name)) return;
+    if (messages.length < FEW || this.scroll.scrollTop <= NEAR) this.#older(this.name);
   }
 
-  /** Load what lies before this message, up to a limit, and show it. */
-  async #seek(at) {
-    const { loader, mailbox } = this.app;
-    const { name } = this;
+  /** Load older messages. @returns {Promise<string>} why no more are to be had, if so */
+  async #older(name, many) {
+    let why = "";
     try {
-      for (let pages = 0; pages < 50 && loader.hasOlder(name) && this.name === name; pages++) {
-        if (mailbox.talk(name)[0]?.id <= at) break;
-        await loader.older(name, 100);
-      }
+      if (await this.app.loader.older(name, many)) why = "The server cannot find older messages yet: it is being updated.";
     } catch (error) {
-      if (!(error instanceof Gone)) this.#failed = true;
+      if (!(error instanceof Gone)) why = "Older messages could not be loaded.";
+    }
+    if (why && this.name === name) {
+      this.#failed = why;
+      this.app.changed();
+    }
+    return why;
+  }
+
+  /** Load what lies before the message to be shown, up to a limit. */
+  async #seek() {
+    const { app, name } = this;
+    const { loader, mailbox } = app;
+    const at = this.#sought;
+    this.#sought = 0;
+    for (let pages = 0; pages < 50 && app.session && loader.hasOlder(name) && this.name === name; pages++) {
+      if (mailbox.talk(name)[0]?.id <= at || (await this.#older(name, 100))) break;
     }
     if (this.name !== name) return;
-    if (!mailbox.talk(name).some(({ id }) => id === at))
-      this.app.toast("This message lies too far back to be shown here.");
+    if (!app.session) this.#sought = at; // for when it is back
+    else if (!mailbox.talk(name).some(({ id }) => id === at))
+      app.toast("This message lies too far back to be shown here.");
   }
 
   /** Choose the stretch around the message to be shown. */
@@ -198,9 +207,11 @@ export class Talk {
     ];
     for (const message of all) {
       const today = dayOf(message.time);
+      const key = message.ref ? `ref ${message.ref}` : `id ${message.id}`;
       if (!before || dayOf(before.time) !== today) {
         const said = day(message.time);
-        yield { key: `day ${today}`, version: said, make: () => el("li.day", {}, el("span", {}, said)) };
+        // A day may come twice, where a clock was wrong.
+        yield { key: `day of ${key}`, version: said, make: () => el("li.day", {}, el("span", {}, said)) };
       }
       if (message.id === this.#first) {
         yield { key: "new", version: "", make: () => el("li.new", {}, el("span", {}, "New")) };
@@ -222,11 +233,7 @@ export class Talk {
         message.refused,
         message.id === this.#marked,
       ].join(" ");
-      yield {
-        key: message.ref ? `ref ${message.ref}` : `id ${message.id}`,
-        version,
-        make: () => this.#make(message, joined, open),
-      };
+      yield { key, version, make: () => this.#make(message, joined, open) };
       before = message;
     }
   }
@@ -279,7 +286,7 @@ export class Talk {
       return;
     }
     const folded = !open && (body.length > LONG || body.split("\n", LINES + 1).length > LINES);
-    const text = folded ? body.slice(0, LONG).split("\n", LINES).join("\n") : body;
+    const text = folded ? start(body, LONG).split("\n", LINES).join("\n") : body;
     yield el("div.body", { dir: "auto", elementTiming: "message" }, shown(text), folded ? "…" : null);
     if (folded)
       yield el(
@@ -310,7 +317,11 @@ export class Talk {
     if (!item) return;
     const act = target.closest("[data-act]")?.dataset.act;
     if (act) this.#act(act, item);
-    else if (!target.closest("a") && !getSelection().toString()) item.focus({ preventScroll: true });
+    else if (!target.closest("a") && !getSelection().toString()) {
+      item.focus({ preventScroll: true });
+      // On a phone what can be done with it has come below it.
+      if (matchMedia("(hover: none)").matches) item.lastElementChild.scrollIntoView({ block: "nearest" });
+    }
   }
 
   async #act(act, item) {
@@ -367,16 +378,14 @@ export class Talk {
     try {
       const { ids } = await app.session.ask({ keyword: "delete", ids: [message.id] });
       if (recalls && !ids.length) {
-        app.toast(`Too late: ${line(message.peer)} has got it.`);
-        message.state = "delivered";
-      } else if (recalls) {
-        message.state = "recalled";
-        app.announce("Recalled.");
+        await app.loader.fate(message.id);
+        app.toast(late(message));
       } else {
-        app.mailbox.remove(message.id);
-        app.announce("Deleted.");
+        if (recalls) message.state = "recalled";
+        else app.mailbox.remove(message.id);
+        app.announce(recalls ? "Recalled." : "Deleted.");
+        app.tell({ removed: message.id, recalls });
       }
-      app.tell({ removed: message.id, recalls });
     } catch (error) {
       app.toast(error instanceof Gone ? "The connection was lost: try again." : sorry(error));
     }

@@ -85,6 +85,13 @@ export function fate(message) {
   }
 }
 
+/** Why a message could not be taken back. */
+export function late({ state, peer }) {
+  if (state === "delivered") return `Too late: ${line(peer)} has got it.`;
+  if (state === "recalled") return "It was taken back already.";
+  return state === "returned" ? "It came back already." : "It cannot be taken back.";
+}
+
 const WHY = {
   "unknown-recipient": "There is no account of that name here.",
   "account-deleted": "This account was deleted before it got the message.",
