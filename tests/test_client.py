@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Callable, Iterator, Sequence
 
+import msgspec
 from twisted.internet import error
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
@@ -85,6 +86,7 @@ from chat.wire.translator import FrameTranslator
 
 DAY = 24 * 60 * 60
 TIME = "2026-11-22T21:07:00.123Z"
+LATER = "2026-11-22T21:07:00.124Z"
 
 
 class Stored:
@@ -406,7 +408,7 @@ class MemorySession(Protocol):
                 id=id,
                 sender=stored.message.sender,
                 recipient=stored.message.recipient,
-                time=TIME,
+                time=stored.message.time,
                 subject=stored.message.subject,
                 state=stored.state if sent or stored.state != "returned" else "waiting",
             )
@@ -519,6 +521,27 @@ class LoginTests(ClientTests):
         self.assertEqual(welcomes, [Welcome(username="alice", waiting=0)])
         self.assertEqual((client.username, client.server), ("alice", "memory 1"))
         self.assertTrue(client.connected)
+
+    def test_no_text(self) -> None:
+        """What cannot be written in UTF-8 is refused at once, and not repeated: it may be a secret."""
+        for more in (
+            {"name": "al\udcff"},
+            {"password": "won\udcff"},
+            {"invite": "\udcff"},
+            {"recovery": "\udcff"},
+        ):
+            error = self.assertRaises(ValueError, self.client, **more)
+            self.assertNotIn("\udcff", repr(error) + repr(vars(error)))
+            self.assertIsNone(error.__context__)
+
+    def test_welcome_unasked(self) -> None:
+        """A server that lets in whoever comes does no harm to who has no password."""
+        self.server.greeting = Welcome(username="alice", waiting=0)
+        token = TokenIssued(value="token 1", expires="2026-12-22T21:07:00.000Z")
+        client = self.client(password=None, token=token)
+        started = client.start()
+        self.flush()
+        self.assertEqual(self.successResultOf(started).username, "alice")
 
     def test_password_waits_for_its_prompt(self) -> None:
         """For a name that is free, the password is not sent, so that no account is made."""
@@ -807,6 +830,22 @@ class ReconnectTests(ClientTests):
         self.run_for(71)
         self.assertIsInstance(self.disconnected[0][0], Silent)
 
+    def test_rests_of_seconds(self) -> None:
+        """Where the steps of a clock do not add up to the second, it does not look again and again."""
+        looked: list[float] = []
+        call_later = self.clock.callLater
+
+        def counted(seconds: float, *what: Any) -> Any:
+            looked.append(seconds)
+            self.assertLess(len(looked), 100)
+            return call_later(seconds, *what)
+
+        self.patch(self.clock, "callLater", counted)
+        self.clock.advance(0.01)
+        self.connect(idle=60)
+        self.run_for(400, 1)
+        self.assertEqual(len(self.server.frames(Ping)), 6)
+
     def test_often_asked(self) -> None:
         """An application may want to know sooner than the server may be slow."""
         self.connect(timeout=60, idle=10)
@@ -823,6 +862,16 @@ class ReconnectTests(ClientTests):
             self.session().say(Delivered(ids=[1], time=TIME))
         self.assertNoResult(read)
         self.assertEqual(self.disconnected, [])
+
+    def test_token_without_an_end(self) -> None:
+        """A token whose end is no moment is used, and replaced at the next login."""
+        self.server.expires = "2026-13-45T99:99:99.000Z"
+        client = self.connect()
+        self.session().cut()
+        self.run_for(2)
+        self.assertTrue(client.connected)
+        self.assertEqual([frame.field for frame in self.server.frames(Login)][-1], "token")
+        self.assertEqual(self.server.issued, 2)
 
     def test_questions_fail(self) -> None:
         """What was asked before a connection broke fails, each with the reason."""
@@ -930,6 +979,24 @@ class ReconnectTests(ClientTests):
         self.flush()
         self.assertEqual(self.server.ledger[1].state, "delivered")
         self.assertEqual(self.stopped, [None])
+
+    def test_message_at_the_goodbye(self) -> None:
+        """What comes with the last answer is confirmed; what comes later is not taken, but left waiting."""
+        got: list[Message] = []
+        client = self.connect(on_message=got.append)
+        bodies = iter("abc")
+
+        def speak_first(session: MemorySession, frame: Frame) -> bool:
+            if isinstance(frame, (Ping, Quit)):
+                session.say(self.server.accept("bob", Message(recipient="alice", body=next(bodies))).message)
+            return False
+
+        self.server.answers.append(speak_first)
+        closed = client.close()
+        self.flush()
+        self.successResultOf(closed)
+        self.assertEqual([message.body for message in got], ["a"])
+        self.assertEqual([each.state for each in self.server.ledger.values()], ["delivered", "waiting"])
 
     def test_server_that_does_not_let_go(self) -> None:
         """A connection that the server does not close is closed by force."""
@@ -1245,6 +1312,20 @@ class FateTests(ClientTests):
             self.assertEqual(self.successResultOf(fate).state, "delivered")
         self.assertEqual(len(self.server.frames(List)), 3)
 
+    def test_one_after_another(self) -> None:
+        """However many wait, one more costs one question; the others are looked up at intervals."""
+        client = self.connect(idle=60)
+        fates = []
+        for _ in range(12):
+            self.run_for(5)
+            fates.append(client.delivered(self.accepted(client)))
+            self.flush()
+        asked = self.server.frames(List)
+        self.assertEqual([(each.after, each.limit) for each in asked], [(number, 1) for number in range(12)])
+        self.bob()
+        self.run_for(6)
+        self.assertEqual({self.successResultOf(fate).state for fate in fates}, {"delivered"})
+
     def test_cancelled(self) -> None:
         """Who waits no longer is forgotten; others are told."""
         client = self.connect()
@@ -1428,6 +1509,17 @@ class ReceiveTests(ClientTests):
         self.flush()
         self.assertEqual("".join(got), "abcdefg")
 
+    def test_strange_id(self) -> None:
+        """Whatever id a server gives a message, nothing impossible is asked for it."""
+        self.given("a", "b")
+        done: Deferred[None] = Deferred()
+        got = self.slow(done, most=1)
+        self.session().say(Message(id=0, sender="bob", recipient="alice", time=TIME, body="zero"))
+        self.flush()
+        done.callback(None)
+        self.flush()
+        self.assertEqual(got, ["a", "b"])
+
     def test_fetching_what_is_not_yet_confirmed(self) -> None:
         """What the callback has had is not fetched, though the server has yet to note that."""
         self.server.accept("alice", Message(recipient="bob", body="to bob"))
@@ -1467,12 +1559,59 @@ class ReceiveTests(ClientTests):
             self.assertEqual(set(self.states()), {"d"}, cut)
 
     def test_seen(self) -> None:
-        """The memory of ids holds what was added, in any order, and nothing else."""
+        """The memory of messages holds what was added, in any order, and nothing else."""
         seen = Seen()
         for id in (5, 3, 9, 5, 2**62, 1):
-            seen.add(id)
-        self.assertEqual([id for id in (0, 1, 2, 3, 4, 5, 9, 2**62) if id in seen], [1, 3, 5, 9, 2**62])
+            seen.add(id, TIME)
+        there = [id for id in (0, 1, 2, 3, 4, 5, 9, 2**62) if seen.holds(id, TIME)]
+        self.assertEqual(there, [1, 3, 5, 9, 2**62])
         self.assertEqual(len(seen), 5)
+        self.assertFalse(seen.holds(5, LATER))
+        seen.add(5, LATER)
+        self.assertEqual([seen.holds(5, time) for time in (TIME, LATER)], [False, True])
+        self.assertEqual(len(seen), 5)
+
+    def put_back(self, *bodies: str) -> None:
+        """The server's files are put back as they once were, and then other messages get the same ids."""
+        self.server.ledger.clear()
+        for body in bodies:
+            stored = self.server.accept("bob", Message(recipient="alice", body=body))
+            stored.message = msgspec.structs.replace(stored.message, time=LATER)
+            self.server.deliver(stored)
+        self.flush()
+
+    def test_ids_again(self) -> None:
+        """After the server's files were put back, another message with an id that was seen is a new one."""
+        got: list[str] = []
+        self.connect(on_message=lambda message: got.append(message.body))
+        self.given("one", "two")
+        self.session().cut()
+        self.flush()
+        self.put_back("other one", "other two")
+        self.assertEqual(self.states(), "ww")
+        self.run_for(2)
+        self.assertEqual(got, ["one", "two", "other one", "other two"])
+        self.assertEqual(self.states(), "dd")
+
+    def test_ids_again_while_busy(self) -> None:
+        """The same while the callback still has the message that had the id before."""
+        got: list[str] = []
+        done: Deferred[None] = Deferred()
+
+        def slowly(message: Message) -> Deferred[None] | None:
+            got.append(message.body)
+            return done if len(got) == 1 else None
+
+        self.connect(on_message=slowly)
+        self.given("one")
+        self.session().cut()
+        self.flush()
+        self.put_back("other one")
+        self.run_for(2)
+        self.assertEqual((got, self.states()), (["one"], "w"))
+        done.callback(None)
+        self.flush()
+        self.assertEqual((got, self.states()), (["one", "other one"], "d"))
 
 
 class CommandTests(ClientTests):
@@ -1564,6 +1703,15 @@ class CommandTests(ClientTests):
             self.session().cut()
             self.run_for(2)
             self.assertTrue(client.connected, cut)
+
+    def test_too_large(self) -> None:
+        """What the server would take for an attack is not asked; the conversation goes on."""
+        client = self.connect()
+        failure = self.failureResultOf(client.search("x" * 600_000), Refused)
+        self.assertEqual(failure.value.code, "too-large")
+        pong = client.ping()
+        self.flush()
+        self.successResultOf(pong)
 
     def test_delete_account(self) -> None:
         """After its account is deleted, the client stops without an error."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as some
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from chat.client import ClientError
 from chat.client.commands import from_program
 from chat.client.console import EndOfInput
 from chat.client.fates import Fate
@@ -19,6 +20,7 @@ from chat.messages import (
     Message,
     Returned,
 )
+from tests.strategies import ALWAYS
 from tests.test_client import TIME
 from tests.test_line_client import LineTests, ScriptedConsole
 
@@ -30,7 +32,8 @@ class JsonTests(LineTests):
 
     def begin(self, **more: Any) -> Deferred[int]:
         """Start the client as C{--json} does."""
-        return super().begin(teller=JsonTeller(self.console), programs=True, **more)
+        self.teller = JsonTeller(self.console)
+        return super().begin(teller=self.teller, programs=True, **more)
 
     def alice(self, **more: Any) -> Deferred[int]:
         """Log in."""
@@ -116,14 +119,23 @@ class JsonTests(LineTests):
         self.assertEqual((failed["code"], failed["recipient"], failed["ref"]), ("too-large", "bob", "big"))
 
     def test_same_ref_twice(self) -> None:
-        """While a message is on its way, the same ref is not taken for another one."""
-        self.server.answers.append(lambda session, frame: isinstance(frame, Message))
+        """While a message is on its way, the same is not sent again; another one is refused its ref."""
+        held = [True]
+        self.server.answers.append(lambda session, frame: isinstance(frame, Message) and held[0])
         self.alice()
         self.type(*['{"recipient": "bob", "body": "x", "ref": "r"}'] * 2)
+        self.type('{"recipient": "bob", "body": "y", "ref": "r"}')
         failed = self.event("failed")
-        self.assertIn("on its way already", failed["reason"])
+        self.assertIn("another message", failed["reason"])
         self.assertEqual([failed[name] for name in ("code", "ref", "recipient")], ["ref-reused", "r", "bob"])
         self.assertEqual(len(self.server.frames(Message)), 1)
+        held[0] = False
+        self.session().cut()
+        self.run_for(3)
+        self.assertEqual(self.event("accepted")["ref"], "r")
+        self.type('{"recipient": "bob", "body": "x", "ref": "r"}')  # the server answers it as before
+        self.assertEqual(self.event("accepted")["id"], 1)
+        self.assertEqual(len(self.server.ledger), 1)
 
     def test_lost(self) -> None:
         """A lost connection, a new one, and the end are told."""
@@ -137,6 +149,18 @@ class JsonTests(LineTests):
         self.assertEqual(self.event("over")["code"], "account-gone")
         self.assertEqual(self.successResultOf(status), 1)
 
+    def test_over(self) -> None:
+        """Why the program ends is the last event, told once, and told on the standard error, too."""
+        self.server.answers.append(lambda session, frame: isinstance(frame, Message))
+        self.alice()
+        self.type("/to bob hello")
+        self.session().end("account-gone")
+        self.flush()
+        self.assertEqual(self.complaints, ["It is over. (account-gone)"])
+        self.teller.over(ClientError(self.complaints[0]))  # as the program does
+        events = [json.loads(line)["event"] for line in self.console.shown]
+        self.assertEqual((events[-1], events.count("over")), ("over", 1))
+
     def test_came_back(self) -> None:
         """A fate has its reason."""
         teller = JsonTeller(ScriptedConsole(False))
@@ -149,6 +173,22 @@ class JsonTests(LineTests):
 class ProgramTests(SynchronousTestCase):
     """What a program may ask for."""
 
+    def test_deep(self) -> None:
+        """However deep a line goes, it is a request, or there is a reason why not."""
+        line = '{"recipient": %s%s}'
+        shallow, deep = 1, 200_000
+        while deep - shallow > 1:
+            depth = (shallow + deep) // 2
+            try:
+                json.loads(line % ("[" * depth, "]" * depth))
+            except RecursionError:
+                deep = depth
+            else:
+                shallow = depth
+        for depth in range(deep - 20, deep):  # what can just be read cannot be written with more around it
+            self.assertRaises(ValueError, from_program, line % ("[" * depth, "]" * depth))
+
+    @ALWAYS
     @given(some.text() | some.recursive(some.none() | some.text(), some.lists).map(json.dumps))
     def test_anything(self, text: str) -> None:
         """Whatever stands in the line, it is a request, or there is a reason why not."""

@@ -23,6 +23,7 @@ from chat.messages import (
     Returned,
 )
 from chat.wire.text_words import Asked
+from tests.strategies import ALWAYS
 from tests.test_client import TIME
 
 NOW = 1795381620.0  # 2026-11-22T21:07:00Z
@@ -60,6 +61,12 @@ class WordingTests(Somewhere):
         self.assertEqual(self.wording.moment("2026-11-21T22:30:00.000Z"), "2026-11-21 23:30")
         self.zone("WEST+10")
         self.assertEqual(self.wording.moment("2026-11-21T23:30:00.000Z"), "2026-11-21 13:30")
+
+    def test_no_moment(self) -> None:
+        """A time that is none hides no message; it is shown as the server has said it."""
+        for never in ("2026-13-45T99:99:99.000Z", "0000-00-00T00:00:00.000Z", "9999-12-31T23:59:59.999Z"):
+            message = Message(id=1, sender="bob", recipient="alice", time=never, body="hi")
+            self.assertEqual(self.wording.message(message), [f"#1 from bob, {never}", "| hi"])
 
     def test_new_day(self) -> None:
         """That another day has begun in the reader's zone is told once."""
@@ -161,6 +168,8 @@ class WordingTests(Somewhere):
         self.assertIn("index", lines[4])
         nothing = self.wording.found(Found(messages=[], more=False), Asked(query="fox"))
         self.assertEqual(nothing, ["Nothing found."])
+        strange = self.wording.found(Found(messages=[], more=True), Asked(query="fox"))
+        self.assertEqual(strange, ["Nothing found."])
 
     def test_missing(self) -> None:
         """What could not be read is said."""
@@ -172,6 +181,7 @@ class WordingTests(Somewhere):
 class HostileTests(SynchronousTestCase):
     """Whatever others write, a line is a line."""
 
+    @ALWAYS
     @given(some.text(), some.text(), some.text(), some.none() | some.text(), some.text())
     def test_message(self, sender: str, recipient: str, body: str, subject: str | None, note: str) -> None:
         """Nothing of a message begins a line but its number and its marks, and nothing steers."""
@@ -289,6 +299,7 @@ class LookTests(SynchronousTestCase):
         ):
             self.assertEqual(wrapped(line, 20), parts)
 
+    @ALWAYS
     @given(some.text(some.sampled_from("ab 漢ü\u00a0#|"), max_size=80), some.integers(1, 60))
     def test_nothing_looks_like_another_line(self, text: str, width: int) -> None:
         """However a body is broken, nothing of it begins a line, and nothing but spaces is lost."""

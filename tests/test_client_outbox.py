@@ -8,6 +8,7 @@ from typing import Any
 from filelock import FileLock
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.monkey import MonkeyPatcher
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.client import letters
@@ -16,6 +17,11 @@ from chat.client.spool import RefTaken, Spool, drop, waiting
 from chat.client.state import State, StateError
 from chat.messages import Failed, Message
 from tests.test_line_client import LineTests
+
+
+def no_disk(state: object) -> None:
+    """Nothing can be written."""
+    raise StateError("no disk")
 
 
 def letter(body: str) -> Message:
@@ -113,6 +119,17 @@ class SpoolTests(SynchronousTestCase):
         self.clock.advance(0)
         self.failureResultOf(kept, StateError)
 
+    def test_no_disk_for_a_while(self) -> None:
+        """What was accepted while the disk could not be written is forgotten as soon as it can be."""
+        spool = self.spool()
+        self.keep(spool, "one", "two")
+        spool.forget("one")
+        with MonkeyPatcher((State, "change", no_disk)):
+            self.clock.advance(1)
+        spool.forget("two")
+        self.clock.advance(1)
+        self.assertEqual(list(waiting(self.state)), [])
+
     def test_no_locks(self) -> None:
         """Where the file system knows no locks, nothing is kept, and that is said."""
 
@@ -159,7 +176,8 @@ class SpoolTests(SynchronousTestCase):
         self.keep(spool, "one", "two")
         number = next(iter(waiting(self.state)))[0]
         self.assertTrue(drop(self.state, number))
-        self.assertFalse(drop(self.state, number))
+        for absent in (number, 10**30):
+            self.assertFalse(drop(self.state, absent))
         self.assertEqual(
             [(place, account, each and each.body) for _, place, account, each in waiting(self.state)],
             [("a:1", "alice", "two")],
@@ -177,9 +195,9 @@ class KeepingTests(LineTests):
         self.state = State(Path(self.mktemp()).absolute())
         self.addCleanup(self.state.close)
 
-    def alice(self, **more: Any) -> Deferred[int]:
+    def alice(self, programs: bool = False, **more: Any) -> Deferred[int]:
         """Log in as Alice, who keeps what she writes."""
-        return super().alice(memory=lambda: Memory(self.clock, self.state, "a:1", **more))
+        return super().alice(memory=lambda: Memory(self.clock, self.state, "a:1", **more), programs=programs)
 
     def kept(self) -> list[str]:
         """What is in the outbox."""
@@ -300,6 +318,73 @@ class KeepingTests(LineTests):
         self.assertEqual(self.kept(), [])
         self.type("/quit")
         self.assertEqual(self.complaints, [])
+
+    def test_the_one_offered_is_refused(self) -> None:
+        """When the one that is offered is refused for good, those behind it are offered all the same."""
+        codes = ["storage-full", "storage-full", "too-large"]
+        self.server.answers.append(
+            lambda session, frame: (
+                isinstance(frame, Message)
+                and codes != []
+                and session.say(Failed(code=codes.pop(0), reason="No.", ref=frame.ref))
+            )
+        )
+        self.alice()
+        self.type("/to bob one", "two")
+        self.run_for(125, 1)
+        self.assertEqual([kept.message.body for kept in self.server.ledger.values()], ["two"])
+        self.run_for(2)
+        self.assertEqual(self.kept(), [])
+
+    def test_kept_before_the_disk_failed(self) -> None:
+        """What is on disk stays there until the server has room, also when something else cannot be kept."""
+        full = [True]
+        self.server.answers.append(
+            lambda session, frame: (
+                isinstance(frame, Message)
+                and full[0]
+                and session.say(Failed(code="storage-full", reason="No.", ref=frame.ref))
+            )
+        )
+        self.alice()
+        self.type("/to bob one")
+        with MonkeyPatcher((State, "change", no_disk)):
+            self.type("two")
+        self.run_for(125, 1)
+        self.assertEqual(self.kept(), ["one"])
+        full[0] = False
+        self.run_for(61, 1)
+        self.assertEqual([kept.message.body for kept in self.server.ledger.values()], ["one"])
+
+    def test_repeated_while_it_is_put_off(self) -> None:
+        """A program that repeats what the server had no room for is told so again; it is sent once."""
+        full = [True]
+        self.server.answers.append(
+            lambda session, frame: (
+                isinstance(frame, Message)
+                and full[0]
+                and session.say(Failed(code="storage-full", reason="No.", ref=frame.ref))
+            )
+        )
+        status = self.alice(programs=True)
+        request = '{"recipient": "bob", "body": "%s", "ref": "%s"}'
+        self.type(request % ("one", "r"))
+        for _ in range(2):
+            self.console.shown.clear()
+            self.type(request % ("one", "r"))
+            self.assertIn("it is kept already", self.console.shown[0])
+            self.assertIn("(storage-full)", self.console.shown[0])
+        self.type(request % ("other", "r"))
+        self.assertIn("(ref-reused)", self.console.shown[-1])
+        self.type(request % ("two", "s"))
+        full[0] = False
+        self.console.shown.clear()
+        self.run_for(61, 1)
+        self.assertEqual(self.console.shown, ["#1 to bob: waiting", "#2 to bob: waiting"])
+        self.assertEqual([kept.message.body for kept in self.server.ledger.values()], ["one", "two"])
+        self.type("/quit")
+        self.assertEqual(self.successResultOf(status), 0)
+        self.assertEqual(self.kept(), [])
 
     def test_refused_for_good_at_last(self) -> None:
         """What a full disk refused first, and then the server for another reason, is told, and gone."""

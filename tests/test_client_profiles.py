@@ -7,7 +7,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chat.client.options import parsed
 from chat.client.profiles import ProfileError, Profiles
+from chat.client.programs import join, send, talk
 from tests.test_line_client import run_main
 
 
@@ -123,6 +125,35 @@ class ProfileOptionTests(SynchronousTestCase):
             self.assertEqual((status, word in err), (2, True), err)
         os.environ["CHAT_PROFILE"] = "home"
         self.assertIn("empty", self.run_main()[2])
+
+    def test_another_server(self) -> None:
+        """What a profile says of its own server, its password above all, is not for another one."""
+        path = self.home / "password"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n")  # which is told as soon as it is read
+        Profiles().add("work", {"server": "w.example:5311", "user": "alice", "password-file": str(path)})
+        Profiles().add("anywhere", {"user": "alice", "password-file": str(path)})
+        for profile, server, read in (
+            ("work", "w.example", True),
+            ("work", "tls://W.example:5311", True),
+            ("work", "w.example:5312", False),
+            ("work", "127.0.0.1:0", False),
+            ("anywhere", "127.0.0.1:0", True),
+        ):
+            for arguments in ([server], ["send", "bob", "--server", server]):
+                taken = (send if arguments[0] == "send" else talk).parser()
+                options = parsed(taken, [*arguments[arguments[0] == "send" :], "--profile", profile])
+                self.assertEqual(options.password_file, str(path) if read else None, arguments)
+                self.assertEqual(options.user, "alice")
+        options = parsed(join.parser(), ["--profile", "work"])
+        self.assertEqual((options.password_file, options.user), (None, "alice"))
+
+    def test_password_file(self) -> None:
+        """The password's file is the same one from wherever the profile is used."""
+        self.run_main("profile", "work", "w.example", "-u", "alice", "--password-file", "secret")
+        self.assertEqual(Profiles().settings("work")["password-file"], os.path.abspath("secret"))
+        Profiles().add("home", {"password-file": "~/secret"})
+        self.assertEqual(Profiles().settings("home")["password-file"], os.path.expanduser("~/secret"))
 
     def test_outbox(self) -> None:
         """The outbox of a profile is listed, also when there is nothing in it."""

@@ -25,6 +25,7 @@ from chat.messages import (
     Message,
     Search,
 )
+from tests.terminals import left, put_away
 from tests.test_client import TIME, MemorySession
 from tests.test_line_client import TERMINALS, WHEN, LineTests, shared_daemon
 
@@ -86,7 +87,7 @@ class HistoryTests(SynchronousTestCase):
     def test_kept(self) -> None:
         """Lines are kept in order, in a file that nobody else may read; nothing twice in a row."""
         history = LineHistory(self.path)
-        for line in ("one", "two\nlines", "two\nlines", "  ", "über"):
+        for line in ("one", "two\nlines", "two\nlines", "  ", "über", "no text \udcff"):
             history.append_string(line)
         self.assertEqual(self.strings(), ["one", "two\nlines", "über"])
         if os.name == "posix":
@@ -95,9 +96,10 @@ class HistoryTests(SynchronousTestCase):
     def test_no_secrets(self) -> None:
         """What somebody typed behind a command that asks for a secret is not kept."""
         history = LineHistory(self.path)
-        for line in ("/passwd hunter2", "/Recovery f3x9", "/token t0ken", " /delete-account hunter2"):
+        for line in ("/passwd hunter2", "/Recovery f3x9", "/token\tt0ken", " /delete-account hunter2"):
             history.append_string(line)
-        self.assertEqual(self.strings(), ["/passwd", "/recovery", "/token", "/delete-account"])
+        history.append_string("/passwd\nhunter2\nhunter3\nhunter3")  # pasted
+        self.assertEqual(self.strings(), ["/passwd", "/recovery", "/token", "/delete-account", "/passwd"])
         self.assertNotIn(b"hunter2", self.path.read_bytes())
         self.assertNotIn("hunter2", "".join(history.get_strings()))
 
@@ -107,6 +109,18 @@ class HistoryTests(SynchronousTestCase):
         self.path.write_text("nonsense\n" + "".join(f'"{number}"\n' for number in range(2_500)) + "17\n")
         self.assertEqual(self.strings()[-1], "2499")
         self.assertEqual(len(self.path.read_bytes().splitlines()), 1_000)
+
+    def test_in_use(self) -> None:
+        """Where the file cannot be replaced, because another client has it open, no other is left behind."""
+
+        def in_use(*paths: object) -> None:
+            raise PermissionError("another client has it open")
+
+        self.path.parent.mkdir(parents=True)
+        self.path.write_text("".join(f'"{number}"\n' for number in range(2_500)))
+        self.patch(os, "replace", in_use)
+        self.assertEqual(len(self.strings()), 1_000)
+        self.assertEqual(os.listdir(self.path.parent), [self.path.name])
 
     def test_no_disk(self) -> None:
         """Without a disk the history lasts as long as the program."""
@@ -223,8 +237,6 @@ class CommandsTests(SynchronousTestCase):
 class TerminalTests(SynchronousTestCase):
     """The real program on real terminals that are not the best."""
 
-    timeout = 120
-
     def setUp(self) -> None:
         """A server."""
         self.daemon = shared_daemon()
@@ -232,7 +244,7 @@ class TerminalTests(SynchronousTestCase):
     def person(self, *arguments: str, **more: Any) -> tuple[Any, io.StringIO]:
         """Somebody at a terminal, and what is on it."""
         spawned = self.daemon.terminal(self.daemon.addresses["json"], "-u", "alice", *arguments, **more)
-        self.addCleanup(spawned.close)
+        self.addCleanup(put_away, spawned)
         spawned.logfile_read = screen = io.StringIO()
         return spawned, screen
 
@@ -240,8 +252,7 @@ class TerminalTests(SynchronousTestCase):
         """Say goodbye."""
         person.send("/quit\r")
         person.expect(pexpect.EOF)
-        person.close()
-        self.assertEqual(person.exitstatus, 0)
+        self.assertEqual(left(person), 0)
 
     def test_narrow(self) -> None:
         """On 40 columns: log in to stay, complete names, find a line again, log out."""
@@ -253,6 +264,8 @@ class TerminalTests(SynchronousTestCase):
         person.expect(r"#\d+ to bob: waiting")
         person.send("/hist\tb\t\r")
         person.expect(r"\| a line that is longer than forty\r\n\| columns\r\n")
+        os.write(person.child_fd, b"/search \xff\r")
+        person.expect("That line was not UTF-8")
         self.leave(person)
         self.assertNotIn("password of alice", screen.getvalue())
 

@@ -8,7 +8,6 @@ import os
 import queue
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,17 +22,20 @@ import pexpect
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from chat.client import Backoff, places
+from chat.client import Backoff, letters, places
 from chat.client.console import Completions, EndOfInput, OutputGone, PlainConsole
+from chat.client.echo import Echo
 from chat.client.line import LineClient
 from chat.client.look import Tone
 from chat.client.main import main
 from chat.client.once import Order, Sender, send_once
 from chat.client.wording import Wording
 from chat.messages import (
+    Accepted,
     Block,
     Blocked,
     Blocks,
+    Failed,
     Frame,
     List,
     Login,
@@ -43,6 +45,8 @@ from chat.messages import (
     Unblock,
     Welcome,
 )
+from tests.daemon import PATIENCE, free_port
+from tests.terminals import left, put_away
 from tests.test_client import TIME, ClientTests, MemorySession
 
 #: Without it, as on Windows, nothing can be tried the way a person at a terminal does.
@@ -156,6 +160,12 @@ class LineTests(ClientTests):
         self.flush()
 
 
+def say_goodbye(session: MemorySession) -> bool:
+    """End the connection as after a frame that is too large."""
+    session.end("frame-too-large")
+    return True
+
+
 class LogInTests(LineTests):
     """Logging in and signing up at the console."""
 
@@ -201,6 +211,18 @@ class LogInTests(LineTests):
         """A name that is not UTF-8 is asked again."""
         self.begin()
         self.type(None, "alice", "wonderland")
+        self.assertIn("Welcome, alice.", self.console.shown[-1])
+
+    def test_impossible_name(self) -> None:
+        """After a name that the server takes for an attack, the name is asked again."""
+        self.server.answers.append(
+            lambda session, frame: (
+                isinstance(frame, Login) and len(frame.value) > 100 and say_goodbye(session)
+            )
+        )
+        self.begin()
+        self.type("x" * 5_000, "alice", "wonderland")
+        self.assertIn("It is over. (frame-too-large)", self.console.shown)
         self.assertIn("Welcome, alice.", self.console.shown[-1])
 
     def test_given_name(self) -> None:
@@ -559,6 +581,10 @@ class ScriptTests(LineTests):
         self.assertIn("no account", self.complaints[0])
         self.begin(username="carol", password="secret word", sign_up=True)
         self.assertIn("Welcome, carol.", self.console.shown[-1])
+        status = self.begin(username="dave")
+        self.type("secret word", "secret word")
+        self.assertEqual(self.successResultOf(status), 1)
+        self.assertNotIn("dave", self.server.accounts)
 
     def test_typed_login(self) -> None:
         """A script may type the name and the password, too."""
@@ -572,6 +598,40 @@ class ScriptTests(LineTests):
         self.session().end("account-gone")
         self.flush()
         self.assertEqual(self.successResultOf(status), 1)
+
+    def test_account_gone_while_it_types(self) -> None:
+        """A script ends, and is told why, also when so much is on its way that it has to wait."""
+        self.patch(letters, "_MOST", 2)
+        self.server.answers.append(lambda session, frame: isinstance(frame, Message))
+        status = self.alice()
+        self.type("/to bob one", "two", "three", EndOfInput())
+        self.assertNoResult(status)
+        self.session().end("account-gone")
+        self.flush()
+        self.assertEqual(self.successResultOf(status), 1)
+        self.assertEqual(self.complaints, ["It is over. (account-gone)"])
+
+    def test_input_ends_before_the_login(self) -> None:
+        """Without a password nothing is done, which is not to be taken for success."""
+        for lines in ((), ("",)):
+            self.console.type(*lines, EndOfInput())
+            status = self.begin(username="alice")
+            self.assertEqual(self.successResultOf(status), 1)
+            self.assertIn("before anybody was logged in", self.complaints.pop())
+
+    def test_nobody_else_logs_in(self) -> None:
+        """After a script has logged out, what comes is not taken for a name and a password."""
+        status = self.alice()
+        self.type("/logout", "/to bob hello", "secret word", "secret word")
+        self.assertEqual(self.successResultOf(status), 0)
+        self.assertEqual(self.console.asked, [])
+
+    def test_refused_at_the_door(self) -> None:
+        """A server that refuses before it is asked anything ends the program with its reason."""
+        self.server.greeting = Failed(code="slow-down", reason="Not\x1bnow.")
+        status = self.begin(username="alice", password="wonderland")
+        self.assertEqual(self.successResultOf(status), 1)
+        self.assertEqual(self.complaints, ["Not\\x1bnow. (slow-down)"])
 
     def test_types_faster_than_the_server(self) -> None:
         """More lines than may be under way at once are all sent."""
@@ -674,6 +734,13 @@ class SendOnceTests(ClientTests):
         self.assertEqual(self.successResultOf(status), 4)
         self.assertIn("account-deleted", self.complaints[0])
 
+    def test_strange_fate(self) -> None:
+        """Whatever word a server has for it, it does not drive the terminal."""
+        strange = Accepted(ref=None, id=1, time=TIME, state="\x1b[2J")
+        self.server.answers.append(lambda session, frame: isinstance(frame, Message) and session.say(strange))
+        self.assertEqual(self.successResultOf(self.send()), 4)
+        self.assertEqual(self.complaints, ["Message 1 came back: it is \\x1b[2J"])
+
     def test_recalled(self) -> None:
         """4, too, when the sender recalls it elsewhere."""
         status = self.send(wait=200)
@@ -746,7 +813,7 @@ class DirectReactor:
 
     def run_one(self) -> None:
         """Do the next call, once there is one."""
-        call, what = self.calls.get(timeout=10)
+        call, what = self.calls.get(timeout=PATIENCE)
         call(*what)
 
 
@@ -803,6 +870,48 @@ class PlainConsoleTests(SynchronousTestCase):
         self.console.ask("Username: ")
         self.console.show("Connected.")
         self.assertEqual(self.out.getvalue(), "Connected.\n")
+        os.close(self.typed)
+
+    @skipUnless(TERMINALS, "There are no pseudo-terminals on this system.")
+    def test_hidden(self) -> None:
+        """What is typed is not shown from the prompt on; it is again after the line, or without one."""
+        import termios
+
+        far, near = os.openpty()
+        self.addCleanup(os.close, far)
+        self.addCleanup(os.close, near)
+        seen: list[tuple[str, bool]] = []
+
+        def write(text: str) -> int:
+            seen.append((text, bool(termios.tcgetattr(near)[3] & termios.ECHO)))
+            return len(text)
+
+        self.out.write = write  # type: ignore[method-assign]
+        console = PlainConsole(self.reactor, near, self.out)
+        secret = console.ask("Password: ", hidden=True)
+        self.assertEqual(seen, [("Password: ", False)])
+        os.write(far, b"secret\n")
+        self.reactor.run_one()
+        self.assertEqual(self.successResultOf(secret), "secret")
+        unwanted = console.ask("Password: ", hidden=True)
+        unwanted.cancel()
+        self.failureResultOf(unwanted)
+        console.ask("Username: ")
+        os.write(far, b"alice\n")
+        self.reactor.run_one()
+        off_and_on = [("Password: ", False), ("\n", True)]
+        self.assertEqual(seen, [*off_and_on, *off_and_on, ("Username: ", True)])
+        os.close(self.typed)
+
+    @skipUnless(TERMINALS, "There are no pseudo-terminals on this system.")
+    def test_terminal_gone(self) -> None:
+        """A terminal that is gone cannot be put back as it was, which is no reason for a traceback."""
+        far, near = os.openpty()
+        self.addCleanup(os.close, far)
+        echo = Echo(near)
+        echo.off()
+        os.close(near)
+        echo.restore()
         os.close(self.typed)
 
     def test_output_gone(self) -> None:
@@ -885,6 +994,8 @@ class CommandLineTests(SynchronousTestCase):
             (["send", "bob", "--user", "a", "--server", "somewhere"], "HOST:PORT"),
             (["send", "bob", "--user", "a", "--password-file", "/nowhere"], "/nowhere"),
             (["--password-file", os.devnull, "--user", "a"], "empty"),
+            (["--user", "al\udcff"], "UTF-8"),
+            (["send", "bob", "--user", "al\udcff"], "UTF-8"),
         ):
             status, _, err = self.run_main(*arguments)
             self.assertEqual((status, err.count("\n")), (2, 2), err)
@@ -987,9 +1098,7 @@ class Daemon:
         self._directory = tempfile.TemporaryDirectory(prefix="chat-test-")
         self.directory = Path(self._directory.name)
         self.socket = f"unix:{self.directory / 'sock'}"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.addresses = {"json": f"127.0.0.1:{port}"}
         self._doors = ["--json", f"tcp:{port}:interface=127.0.0.1", "--json", self.socket]
         self.environment = dict(os.environ, PYTHONPATH=str(ROOT), TERM="xterm", PYTHONUTF8="1")
@@ -1020,7 +1129,7 @@ class Daemon:
         self.addresses["der"] = found[1]
 
     def _wait_for(self, pattern: str) -> re.Match[str]:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self._process.poll() is None:
             found = re.search(pattern, self._log.read_text())
             if found:
@@ -1035,7 +1144,7 @@ class Daemon:
     def stop(self) -> None:
         """Stop it, as an operator would."""
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(PATIENCE)
 
     def close(self) -> None:
         """Stop it and remove its files."""
@@ -1057,7 +1166,7 @@ class Daemon:
             input=typed,
             capture_output=True,
             env=self.environment,
-            timeout=30,
+            timeout=PATIENCE,
         )
 
     def terminal(self, *arguments: str, columns: int = 100, **environment: str) -> Any:
@@ -1067,7 +1176,7 @@ class Daemon:
             self.command(*arguments),
             env={**self.environment, **environment},
             encoding="utf-8",
-            timeout=30,
+            timeout=PATIENCE,
             dimensions=(24, columns),
         )
 
@@ -1110,12 +1219,13 @@ class RealServerTests(SynchronousTestCase):
 
     def test_send_and_fetch(self) -> None:
         """What one script sends, in either codec, another fetches: once."""
+        fetch = [self.daemon.addresses["der"], "--codec", "der", *self.daemon.user("bob")]
+        self.daemon.chat(*fetch)  # what others left
         bodies = ["first", "über", "two\nlines"]
         for body, codec in zip(bodies, ("json", "der", "json")):
             self.assertEqual(self.send("bob", body=body.encode() + b"\n", codec=codec), (0, ""))
         status, err = self.send("bob", "-s", "urgent", "--wait", "0.5")
         self.assertEqual(status, 3, err)
-        fetch = [self.daemon.addresses["der"], "--codec", "der", *self.daemon.user("bob")]
         done = self.daemon.chat(*fetch)
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         bodies = [line for line in done.stdout.decode().splitlines() if line.startswith("| ")]
@@ -1136,7 +1246,7 @@ class RealServerTests(SynchronousTestCase):
         )
         assert listener.stdin is not None and listener.stdout is not None
         self.addCleanup(listener.stdout.close)
-        self.addCleanup(listener.wait, 30)
+        self.addCleanup(listener.wait, PATIENCE)
         self.addCleanup(listener.stdin.close)
         self.assertEqual(self.send("bob", "--wait", "30"), (0, ""))
 
@@ -1169,6 +1279,19 @@ class RealServerTests(SynchronousTestCase):
         self.assertIn(b"The server is there.", done.stdout)
         self.assertEqual((done.returncode, done.stderr), (0, b""))
 
+    @skipUnless(os.name == "posix", "Elsewhere a shell cannot close them.")
+    def test_no_standard_streams(self) -> None:
+        """Who starts it without an input, or without an output, is shown no traceback."""
+        command = self.daemon.command(self.daemon.addresses["json"], *self.daemon.user("alice"))
+        for redirection in ("<&-", ">&- </dev/null"):
+            done = subprocess.run(
+                ["sh", "-c", f'exec "$0" "$@" {redirection}', sys.executable, *command],
+                capture_output=True,
+                env=self.daemon.environment,
+                timeout=PATIENCE,
+            )
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+
     def test_output_closed(self) -> None:
         """A reader that goes away ends the program without a traceback."""
         running = subprocess.Popen(
@@ -1188,7 +1311,7 @@ class RealServerTests(SynchronousTestCase):
         running.stdin.flush()
         _, err = running.stderr, running.stderr.read()
         running.stdin.close()
-        self.assertEqual(running.wait(30), 1)
+        self.assertEqual(running.wait(PATIENCE), 1)
         running.stderr.close()
         self.assertEqual(err, b"")
 
@@ -1196,7 +1319,7 @@ class RealServerTests(SynchronousTestCase):
     def test_terminal(self) -> None:
         """On a terminal: sign up, be written to while typing, write, delete the account, leave."""
         person = self.daemon.terminal(self.daemon.addresses["json"])
-        self.addCleanup(person.close)
+        self.addCleanup(put_away, person)
         for prompt, line in (
             ("Username:", "dave"),
             ("New password:", "secret word"),
@@ -1220,24 +1343,21 @@ class RealServerTests(SynchronousTestCase):
         person.expect("Username:")
         person.sendcontrol("d")
         person.expect(pexpect.EOF)
-        person.close()
-        self.assertEqual((person.exitstatus, person.signalstatus), (0, None))
+        self.assertEqual((left(person), person.signalstatus), (0, None))
 
     @skipUnless(TERMINALS, "There are no pseudo-terminals on this system.")
     def test_plain_terminal(self) -> None:
         """With C{--plain} nothing is redrawn, and the password is not shown."""
         person = self.daemon.terminal(self.daemon.addresses["json"], "--plain")
-        self.addCleanup(person.close)
+        self.addCleanup(put_away, person)
         person.logfile_read = screen = io.StringIO()
         for prompt, line in (("Username: ", "alice"), ("Password: ", "password of alice")):
             person.expect(prompt)
-            time.sleep(0.2)  # a person does not type before the prompt is there
             person.send(line + "\n")
         person.expect("Welcome, alice")
         person.send("/quit\n")
         person.expect(pexpect.EOF)
-        person.close()
-        self.assertEqual(person.exitstatus, 0)
+        self.assertEqual(left(person), 0)
         self.assertNotIn("password of", screen.getvalue())
         self.assertNotIn("\x1b", screen.getvalue())
 
@@ -1248,16 +1368,15 @@ class RealServerTests(SynchronousTestCase):
 
         for more in ([], ["--plain"]):
             person = self.daemon.terminal(self.daemon.addresses["json"], "-u", "alice", *more)
-            self.addCleanup(person.close)
+            self.addCleanup(put_away, person)
             self.assertTrue(termios.tcgetattr(person.child_fd)[3] & termios.ECHO)
             person.expect("Password:")
-            self.assertTrue(person.waitnoecho(10))
+            self.assertTrue(person.waitnoecho(PATIENCE))
             person.kill(signal.SIGTERM)
             person.expect(pexpect.EOF)
             modes = termios.tcgetattr(person.child_fd)[3]
             self.assertTrue(modes & termios.ECHO and modes & termios.ICANON, more)
-            person.close()
-            self.assertEqual(person.exitstatus, 130)
+            self.assertEqual(left(person), 130)
 
     def test_restart(self) -> None:
         """A client that stays keeps what is typed over a restart of the server, and sends it once."""
@@ -1290,6 +1409,6 @@ class RealServerTests(SynchronousTestCase):
         self.daemon.start()
         read_until("Connected again")
         running.stdin.close()
-        self.assertEqual(running.wait(60), 0)
+        self.assertEqual(running.wait(PATIENCE), 0)
         done = self.daemon.chat(self.daemon.addresses["json"], *self.daemon.user("bob"))
         self.assertEqual(done.stdout.count(b"| over the restart"), 1)

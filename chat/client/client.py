@@ -17,18 +17,11 @@ from chat.client.attempts import Attempts
 from chat.client.backoff import Backoff
 from chat.client.connection import Connection, ConnectionFactory
 from chat.client.entrance import Entrance
-from chat.client.errors import (
-    ClientError,
-    Disconnected,
-    Ended,
-    Refused,
-    Stopped,
-    Unanswerable,
-    for_good,
-)
+from chat.client.errors import ClientError, Disconnected, Ended, Refused, Stopped, Unanswerable, for_good
 from chat.client.fates import Fate, Fates
 from chat.client.inbox import Inbox, OnMessage
 from chat.client.outbox import Outbox
+from chat.client.text import is_text
 from chat.client.token import OnToken, TokenKeeper
 from chat.client.trust import Trust
 from chat.errors import Code
@@ -144,10 +137,13 @@ class Client(Asking):
         @param idle: seconds of silence after which the server is asked whether it lives.
         @param most_unaccepted: how many messages may wait to be accepted.
         @param most_unaccepted_bytes: how many bytes these may have together.
-        @raise ValueError: the endpoint string or the codec is none.
+        @raise ValueError: the endpoint string or the codec is none, or the name, the password or a
+            code cannot be written in UTF-8.
         @raise Distrust: C{plaintext} to a server whose certificate is known, or there is a list
             of known servers that cannot be read.
         """
+        if not all(map(is_text, filter(None, (username, password, invite, recovery)))):
+            raise ValueError("the name, the password or a code cannot be written in UTF-8")
         self.stopped = False
         self._clock: IReactorTime = reactor
         self._codec = Codec(codec)
@@ -371,6 +367,7 @@ class Client(Asking):
             # Called by on_message itself, this comes before that message is confirmed;
             # so the goodbye waits for one more answer.
             leaving: Deferred[Any] = connection.ask(Ping(), Pong)
+            leaving.addCallback(lambda _: self._inbox.part())
             leaving.addCallback(lambda _: connection.ask(Quit(), Bye))
             leaving.addBoth(lambda _: self._stop(None))
         return closed

@@ -114,7 +114,7 @@ def from_program(line: str) -> Frame:
     kind = "system" if "keyword" in fields else "message"
     try:
         frame = deserialize(json.dumps({"type": kind, "data": fields}).encode(), Codec.JSON)
-    except (BadFrame, FatalError, ValueError) as error:
+    except (BadFrame, FatalError, ValueError, RecursionError) as error:
         raise ValueError(f"The JSON is neither a message nor a request: {error}") from None
     if not isinstance(frame, (Message, *REQUESTS)):
         raise ValueError(f"The keyword {fields['keyword']!r} asks for nothing.")

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chat.client.errors import Disconnected, Ended, NotChat, Refused, Silent
+from chat.client.errors import Disconnected, Ended, NotChat, Refused, Silent, too_large
 from chat.errors import BadFrame, FatalError
 from chat.messages import (
     Accepted,
@@ -48,6 +48,9 @@ from chat.wire import Codec, deserialize, framing, serialize
 SERVER_FRAME_BYTES = 64 * 1024 * 1024
 
 _PARTING_SECONDS = 5.0
+
+#: What is left of a wait is at least so much: less may be lost in the clock's own steps.
+_LEAST_SECONDS = 0.001
 
 #: The frames that are always the answer to something that was asked.
 ANSWERS = (
@@ -149,7 +152,10 @@ class Connection(TwistedProtocol):
             else:
                 answer.callback(cast(F, frame))
 
-        self.post([(serialize(question, self._codec), answered)], kind)
+        wire = serialize(question, self._codec)
+        if (refusal := too_large(wire)) is not None:
+            return fail(refusal)
+        self.post([(wire, answered)], kind)
         return answer
 
     def post(self, questions: Sequence[tuple[bytes, Answered]], kind: type[Frame]) -> None:
@@ -272,7 +278,7 @@ class Connection(TwistedProtocol):
             self._watch.reset(self._timeout)
 
     def _look_in(self, seconds: float) -> None:
-        self._watch = self._clock.callLater(min(seconds, self._idle), self._look)
+        self._watch = self._clock.callLater(max(_LEAST_SECONDS, min(seconds, self._idle)), self._look)
 
     def _unwatch(self) -> None:
         if self._watch is not None:

@@ -6,9 +6,9 @@ import os
 import sys
 import threading
 from collections import deque
-from contextlib import contextmanager
+from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, Callable, Iterator, Optional, Protocol, TextIO
+from typing import Any, Callable, Optional, Protocol, TextIO
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -102,6 +102,7 @@ class PlainConsole:
         self._lines: deque[Optional[bytes]] = deque()
         self._reading = False
         self._waiter: Deferred[Optional[str]] | None = None
+        self._hidden = False
         self._echo = Echo(source)
         self._thread = threading.Thread(target=self._read_lines, name="typed lines", daemon=True)
         self._thread.start()
@@ -124,6 +125,9 @@ class PlainConsole:
 
     def ask(self, prompt: str = "", hidden: bool = False) -> Deferred[Optional[str]]:
         """See L{Console.ask}."""
+        self._hidden = hidden and self.interactive
+        if self._hidden:
+            self._echo.off()  # before the prompt: from then on somebody may type
         if prompt and self.interactive:
             self._write(prompt)
         waiter: Deferred[Optional[str]] = Deferred(lambda _: self._forget())
@@ -149,6 +153,14 @@ class PlainConsole:
 
     def _forget(self) -> None:
         self._waiter = None
+        with suppress(OutputGone):
+            self._hide_no_more()
+
+    def _hide_no_more(self) -> None:
+        hidden, self._hidden = self._hidden, False
+        if hidden:
+            self._echo.restore()
+            self._write("\n")
 
     def _typed(self, lines: list[Optional[bytes]]) -> None:
         self._reading = False
@@ -159,6 +171,11 @@ class PlainConsole:
     def _tell(self, line: Optional[bytes]) -> None:
         waiter, self._waiter = self._waiter, None
         assert waiter is not None
+        try:
+            self._hide_no_more()
+        except OutputGone as gone:
+            waiter.errback(gone)
+            return
         if line is None:
             waiter.errback(EndOfInput())
             return
@@ -173,9 +190,7 @@ class PlainConsole:
 
     def _read_lines(self) -> None:
         while True:
-            hidden = self._wanted.get()
-            with self._hiding(hidden and self.interactive):
-                lines = self._read_some(hidden)
+            lines = self._read_some(self._wanted.get())
             self._reactor.callFromThread(self._typed, lines)
 
     def _read_some(self, only_one: bool) -> list[Optional[bytes]]:
@@ -192,14 +207,3 @@ class PlainConsole:
         lines = self._buffer.split(b"\n", 1 if only_one or self._ended else -1)
         self._buffer = lines.pop() if len(lines) > 1 else b""
         return [line.removesuffix(b"\r") for line in lines]
-
-    @contextmanager
-    def _hiding(self, hide: bool) -> Iterator[None]:
-        if hide:
-            self._echo.off()
-        try:
-            yield
-        finally:
-            if hide:
-                self._echo.restore()
-                self._reactor.callFromThread(self._write, "\n")

@@ -189,7 +189,8 @@ class Conversation:
             await self._log_out(incoming.all)
         elif isinstance(incoming, Message):
             self._names.meet(incoming.recipient)
-            while not self._letters.room:  # a script types faster than the server accepts
+            while not self._letters.room and self._over is None:
+                # A script types faster than the server accepts.
                 await self._changed(_LEAVING_SECONDS)
             self._letters.send(incoming)
         else:
@@ -210,7 +211,7 @@ class Conversation:
         if count := self._letters.left_behind():
             what = "1 message" if count == 1 else f"{count} messages"
             self._note(f"Sending {what} that you wrote earlier and the server did not have yet.")
-        while not self._letters.send_left():
+        while not self._letters.send_left() and self._over is None:
             await self._changed(_LEAVING_SECONDS)
 
     async def _delete_account(self, password: str) -> None:
@@ -319,9 +320,11 @@ class Conversation:
     def _stopped(self, error: Exception | None) -> None:
         if self._commands is None or error is None:
             return
-        self._tell(self._teller.over, error)
         if self._letters:
             self._note(unsent(len(self._letters), self._letters.kept))
+        self._tell(self._teller.over, error)
+        if not self._console.interactive:
+            self._complain(told(error))
         again = self._console.interactive and not isinstance(error, Distrust)
         self._end(LoggedOut() if again else Leave(REFUSED))
 
@@ -370,6 +373,7 @@ class Conversation:
         """Nothing more is to be typed, because of this."""
         if self._over is None:
             self._over = over
+            self._touch()
             if self._typing is not None:
                 self._typing.cancel()
 

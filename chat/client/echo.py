@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 try:
@@ -21,16 +22,15 @@ class Echo:
         """Show nothing from now on, where that can be."""
         if termios is None or self._saved is not None:
             return
-        try:
+        with suppress(termios.error):  # it is none, or none any more
             modes = termios.tcgetattr(self._descriptor)
-        except termios.error:  # it is none
-            return
-        self._saved = list(modes)
-        modes[3] &= ~termios.ECHO
-        termios.tcsetattr(self._descriptor, termios.TCSADRAIN, modes)
+            self._saved = list(modes)
+            modes[3] &= ~termios.ECHO
+            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, modes)
 
     def restore(self) -> None:
         """Be as before; harmless when that is so."""
         saved, self._saved = self._saved, None
         if saved is not None:
-            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, saved)
+            with suppress(termios.error):
+                termios.tcsetattr(self._descriptor, termios.TCSADRAIN, saved)

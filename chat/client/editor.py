@@ -21,6 +21,7 @@ from chat.client.console import Completions, EndOfInput, OutputGone
 from chat.client.drawing import AppendingRenderer
 from chat.client.echo import Echo
 from chat.client.look import Look, Tone
+from chat.client.text import is_text
 
 #: Stands before what is typed, where nothing is asked.
 _MARK = "> "
@@ -168,7 +169,8 @@ class EditedConsole:
         try:
             while True:
                 try:
-                    return await editor.prompt_async(before, is_password=hidden)
+                    line = await editor.prompt_async(before, is_password=hidden)
+                    return line if is_text(line) else None
                 except asyncio.CancelledError:
                     raise CancelledError from None  # the one that Twisted's callers know
                 except _Interrupted:

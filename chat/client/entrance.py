@@ -100,7 +100,7 @@ class Entrance:
             self.username = frame.username
             self.welcomed = True
             if not self._shown:
-                self._passwords = [self._passwords[self._tried]]
+                self._passwords = self._passwords[self._tried : self._tried + 1]
             self._shown = False
             self._tried = 0
             self._create = False  # should the account vanish, it must not rise again empty

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from twisted.python.failure import Failure
 
 from chat.errors import Code
-from chat.messages import PROTOCOL_VERSION, Failed, Fatal, Frame
+from chat.messages import PROTOCOL_VERSION, USER_FRAME_BYTES, Failed, Fatal, Frame
 from chat.wire.text_words import visible
 
 #: What the server ends a conversation with and would end the next one with, too.
@@ -246,6 +246,14 @@ def _shown(what: str, fingerprint: str, words: str) -> str:
 def told(error: BaseException) -> str:
     """What an error says, fit for a terminal: the server may have a part in it."""
     return str(error) if isinstance(error, Distrust) else visible(str(error))
+
+
+def too_large(wire: bytes) -> Refused | None:
+    """The refusal of what the server would take for an attack, and close the connection, if this is such."""
+    if len(wire) <= USER_FRAME_BYTES:
+        return None
+    reason = f"The server takes {USER_FRAME_BYTES} bytes at a time; this would be {len(wire)}."
+    return Refused(Code.TOO_LARGE.value, reason)
 
 
 def unreachable(failure: Failure) -> ClientError:

@@ -41,7 +41,7 @@ class Fates:
 
     The server tells of deliveries only to sessions that are there, and only of messages
     sent with a receipt; so what is waited for is also looked up in the list of what was
-    sent: at once, after each login, and at intervals.
+    sent: each at once, and all after each login and at intervals.
     """
 
     _log = Logger()
@@ -53,7 +53,7 @@ class Fates:
         self._connection: Connection | None = None
         self._poll: IDelayedCall | None = None
         self._asking = False
-        self._again = False
+        self._due: set[int] = set()  # to be looked up
 
     def wait(self, id: int) -> Deferred[Fate]:
         """Fires with the fate of this message; may be cancelled."""
@@ -67,7 +67,8 @@ class Fates:
 
         fate: Deferred[Fate] = Deferred(forget)
         self._waits.setdefault(id, []).append(fate)
-        self.learn()
+        self._due.add(id)
+        self._look_up()
         return fate
 
     def settle(self, fate: Fate) -> bool:
@@ -94,14 +95,17 @@ class Fates:
             self._fail(id, error)
 
     def learn(self) -> None:
-        """Look up what is waited for, now and again after the interval."""
+        """Look up all that is waited for."""
+        self._due.update(self._waits)
+        self._look_up()
+
+    def _look_up(self) -> None:
+        """Look up what is due, and all of it after the interval."""
         if not self._waits or self._connection is None:
             return
-        self._unpoll()
-        self._poll = self._clock.callLater(self._interval, self._poll_now)
-        if self._asking:
-            self._again = True
-        else:
+        if self._poll is None:
+            self._poll = self._clock.callLater(self._interval, self._poll_now)
+        if not self._asking:
             self._asking = True
             Deferred.fromCoroutine(self._ask(self._connection)).addErrback(self._not_learnt)
 
@@ -120,15 +124,12 @@ class Fates:
             self._log.failure("the fates of messages could not be learnt", failure)
 
     async def _ask(self, connection: Connection) -> None:
-        """Look up each id waited for, many with one question."""
+        """Look up each id that is due, many with one question."""
         try:
-            while True:
-                self._again = False
-                after = 0
-                while ids := sorted(id for id in self._waits if id > after):
-                    after = await self._ask_page(connection, ids)
-                if not self._again:
-                    break
+            while ids := sorted(self._due & self._waits.keys()):
+                self._due.clear()
+                last = await self._ask_page(connection, ids)
+                self._due.update(id for id in ids if id > last)
         finally:
             self._asking = False
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from prompt_toolkit.history import History
 
 from chat.client import places
+from chat.client.text import is_text
 
 #: So many lines are kept from one run to the next.
 _LINES = 1_000
@@ -39,11 +40,10 @@ class LineHistory(History):
 
     def append_string(self, string: str) -> None:
         """See L{History.append_string}: without what may be a secret, and nothing twice in a row."""
-        line = string.strip()
-        command = line.partition(" ")[0].lower()
-        if command in _SECRET:
-            string = command
-        if line and self.get_strings()[-1:] != [string]:
+        words = string.split(None, 1)
+        if words and words[0].lower() in _SECRET:
+            string = words[0].lower()
+        if words and is_text(string) and self.get_strings()[-1:] != [string]:
             super().append_string(string)
 
     def store_string(self, string: str) -> None:
@@ -62,9 +62,12 @@ class LineHistory(History):
     def _shorten(self, lines: list[bytes]) -> None:
         with suppress(OSError):
             descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=".history-")
-            with open(descriptor, "wb") as file:
-                file.write(b"".join(line + b"\n" for line in lines))
-            os.replace(name, self._path)
+            try:
+                with open(descriptor, "wb") as file:
+                    file.write(b"".join(line + b"\n" for line in lines))
+                os.replace(name, self._path)
+            except OSError:  # somebody else has it open, on Windows
+                os.unlink(name)
 
 
 def _text(line: bytes) -> str | None:

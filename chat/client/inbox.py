@@ -39,7 +39,8 @@ class Inbox:
         self._connection: Connection | None = None
         self._backlog: deque[Message] = deque()
         self._bytes = 0
-        self._held: set[int] = set()  # in the backlog, or with the callback
+        self._held: dict[int, str] = {}  # the times of those in the backlog, or with the callback
+        self._here: set[int] = set()  # those of them that came over the present connection
         self._seen = Seen()
         self._confirmed: list[int] = []
         self._missed: int | None = None  # the lowest id that was forgotten
@@ -54,23 +55,37 @@ class Inbox:
         """The server will deliver again what it does not know to be received."""
         self._connection = None
         self._missed = None
+        self._here.clear()
+        self._confirmed.clear()
+
+    def part(self) -> None:
+        """Give the callback what has arrived, and confirm it; what arrives later is left with the server.
+
+        For it could not be confirmed any more, and would be given again at the next login.
+        """
+        self.turn()
+        self._on_message = None
+        self._missed = None
 
     def close(self) -> None:
         """Give the callback nothing more."""
         self.disconnected()
-        self._confirmed.clear()
         self._backlog.clear()
         self._on_message = None
 
     def arrived(self, message: Message) -> None:
         """Take a message that the server delivered."""
         id = message.id
-        if self._on_message is None or id in self._held:
+        held = self._held.get(id)
+        if self._on_message is None:
             return
-        if id in self._seen:
+        if held == message.time:
+            self._here.add(id)
+        elif held is None and self._seen.holds(id, message.time):
             self._confirmed.append(id)
         elif (
-            self._missed is not None
+            held is not None  # by another message, of a server whose files were put back
+            or self._missed is not None
             or self._fetching
             or len(self._backlog) >= self._most
             or self._bytes >= self._most_bytes
@@ -88,7 +103,8 @@ class Inbox:
             Deferred.fromCoroutine(self._deliver()).addErrback(self._failed)
 
     def _keep(self, message: Message) -> None:
-        self._held.add(message.id)
+        self._held[message.id] = message.time
+        self._here.add(message.id)
         self._backlog.append(message)
         self._bytes += len(message.body)
 
@@ -123,20 +139,24 @@ class Inbox:
                 id=message.id,
             )
         else:
-            self._seen.add(message.id)
-            self._confirmed.append(message.id)
+            self._seen.add(message.id, message.time)
+            if message.id in self._here:  # otherwise it comes once more, and is confirmed then
+                self._confirmed.append(message.id)
         finally:
-            self._held.discard(message.id)
+            self._held.pop(message.id, None)
+            self._here.discard(message.id)
 
     async def _fetch(self, connection: Connection) -> None:
         """Take one page of what was forgotten from the mailbox."""
         assert self._missed is not None
         first, self._missed, self._fetching = self._missed, None, True
-        after = first - 1
+        after = max(0, first - 1)
         try:
             page = await connection.ask(List(box="inbox", after=after, limit=READ_IDS), Listing)
             ids = [
-                entry.id for entry in page.messages if entry.state == WAITING and entry.id not in self._seen
+                entry.id
+                for entry in page.messages
+                if entry.state == WAITING and not self._seen.holds(entry.id, entry.time)
             ]
             if ids:
                 for message in (await connection.ask(Read(ids=ids), Messages)).messages:

@@ -15,7 +15,7 @@ from chat.client.client import Client
 from chat.client.console import OutputGone
 from chat.client.errors import ClientError, Refused, told
 from chat.client.fates import WAITING, Fate
-from chat.client.spool import RefTaken, no_message
+from chat.client.spool import RefTaken, no_message, same
 from chat.client.state import StateError
 from chat.client.teller import Teller
 from chat.client.wording import marked
@@ -137,12 +137,16 @@ class Letters:
         return len(self._under_way) < _MOST and self._characters < _MOST_CHARACTERS
 
     def send(self, message: Message) -> None:
-        """Keep a message, then send it until it is accepted or refused."""
+        """Keep a message, then send it until it is accepted or refused.
+
+        The same under the same C{ref} again is sent once: what is told of the first is told of both.
+        """
+        there = None if message.ref is None else self._unanswered(message.ref)
+        if there is not None:
+            self._sent_again(there, message)
+            return
         ref = message.ref or token_hex(12)
         message = msgspec.structs.replace(message, ref=ref)
-        if ref in self._under_way:
-            self._not_sent(message, Code.REF_REUSED, "a message with this ref is on its way already")
-            return
         try:
             kept = self._keeping.keep(ref, message)
         except ValueError:
@@ -192,6 +196,20 @@ class Letters:
             offer.cancel()
         self._keeping.close()
 
+    def _unanswered(self, ref: str) -> Message | None:
+        """What has this ref, if it is on its way or waits for that."""
+        if ref in self._under_way:
+            return self._under_way[ref]
+        return next((message for message in (*self._left, *self._later) if message.ref == ref), None)
+
+    def _sent_again(self, there: Message, message: Message) -> None:
+        """A program repeats what is not answered yet, because it was started anew, for example."""
+        if not same(there, message):
+            self._not_sent(message, Code.REF_REUSED, "another message with this ref is not answered yet")
+        elif there in self._later:
+            reason = "it is kept already, and sent as soon as the server takes it"
+            self._not_sent(message, Code.STORAGE_FULL, reason)
+
     def _begin(self, ref: str, message: Message) -> None:
         self._under_way[ref] = message
         self._characters += _length(message)
@@ -240,7 +258,7 @@ class Letters:
             if isinstance(error, RefTaken):
                 self._not_sent(message, Code.REF_REUSED, str(error))
                 return
-            later = error.passing and self.kept
+            later = error.passing and (self.kept or ref in self._put_off)
             if not (later and ref in self._put_off):  # otherwise it has been told
                 self._teller.refused(
                     Failed(code=error.code, reason=error.reason, seconds=error.seconds, ref=message.ref),
@@ -251,6 +269,8 @@ class Letters:
                 return
             self._put_off.discard(ref)
             self._keeping.forget(ref)
+            if self._later:  # it may have been the one that was offered for all of them
+                self._offer_in_a_while()
             if left:
                 self._teller.note(*marked(message.body))
 

@@ -29,6 +29,7 @@ from chat.client.errors import (
     NotChat,
     Refused,
     UnknownServer,
+    for_good,
     told,
 )
 from chat.client.introduction import asked_to_trust
@@ -96,6 +97,7 @@ class LineClient:
 
     async def run(self) -> int:
         """Converse until the person leaves; the exit status of the program."""
+        conversation = None
         try:
             await self._reach()
             conversation = await self._stay() or await self._log_in()
@@ -103,6 +105,8 @@ class LineClient:
                 try:
                     await conversation.run()
                 except LoggedOut:
+                    if not self._console.interactive:
+                        return DONE
                     self._username = self._password = None
                     conversation = await self._log_in()
                 else:
@@ -110,7 +114,13 @@ class LineClient:
         except Leave as leave:
             return leave.status
         except EndOfInput:
+            if conversation is None and not self._console.interactive:
+                self._complain("The input has ended before anybody was logged in.")
+                return REFUSED
             return DONE
+        except ClientError as error:  # the server has refused us at its door
+            self._complain(told(error))
+            return REFUSED
         except OutputGone:
             return REFUSED
         except CancelledError:  # the console was closed while it asked
@@ -126,6 +136,8 @@ class LineClient:
             except Distrust as error:
                 raise self._refuse(error) from None
             except Disconnected as error:
+                if username is not None and for_good(error, False):
+                    raise  # of another name the server may think better
                 if isinstance(error, NotChat) or not self._console.interactive:
                     self._complain(told(error))
                     raise Leave(UNREACHABLE) from None
@@ -226,6 +238,8 @@ class LineClient:
 
     async def _ask_password(self, username: str) -> tuple[str, bool]:
         there = await self._reach(username)
+        if there.new and not (self._console.interactive or self._sign_up):
+            raise NoSuchAccount(username)
         if there.new:
             self._teller.note("This name is free. A password makes the account; Enter goes back.")
             return await self._ask_new_password(), True

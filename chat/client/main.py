@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from importlib import import_module
 from typing import Sequence
@@ -14,6 +15,7 @@ from chat.client.running import INTERRUPTED, flush
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with these arguments, and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _stand_in()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A character that this terminal cannot show is no reason to stop.
@@ -27,6 +29,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     finally:
         flush()
+
+
+def _stand_in() -> None:
+    """Put nothing in the place of a standard stream that is closed; else the next file would be there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -299,7 +299,7 @@ async def _fate(
         return STILL_WAITING
     if fate.state == "delivered":
         return DELIVERED
-    why = "it is " + fate.state
+    why = f"it is {visible(fate.state)}"
     if fate.returned is not None:
         why = f"{visible(fate.returned.note)} ({visible(fate.returned.code)})"
     complain(f"Message {fate.id} came back: {why}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import textwrap
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NoReturn, Sequence
 
@@ -20,6 +21,9 @@ USAGE = 2
 
 #: The words that are commands, and no addresses.
 COMMANDS = ("send", "join", "recover", "trust", "profile", "outbox")
+
+#: What a profile says of its own server, and of no other one.
+_OF_ITS_SERVER = frozenset({"password_file", "trust", "accept_new", "plaintext"})
 
 #: Titles of what must stay line by line.
 _LITERAL = frozenset({"example:", "examples:", "requests:"})
@@ -176,9 +180,13 @@ def add_profile(parser: Parser) -> None:
 
 
 def parsed(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
-    """What was given, completed by the profile that it names; ends the program if that is none."""
+    """What was given, completed by the profile that it names; ends the program if that is none.
+
+    Where another server is named than the profile's own, the password of the one is not for the other.
+    """
     from chat.client.places import Homeless
     from chat.client.profiles import ProfileError, Profiles
+    from chat.client.text import is_text
 
     options = parser.parse_args(arguments)
     name = options.profile or os.environ.get("CHAT_PROFILE") or None
@@ -191,10 +199,27 @@ def parsed(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
             parser.error(f"there are no profiles: {error}")
         settings = {}
     said = {key.replace("-", "_"): value for key, value in settings.items()}
+    if _elsewhere(options, said):
+        said = {key: value for key, value in said.items() if key not in _OF_ITS_SERVER}
     parser.set_defaults(**{key: value for key, value in said.items() if key in vars(options)})
     options = parser.parse_args(arguments)
     options.profile = name
+    if options.user is not None and not is_text(options.user):
+        parser.error("the name of the user is not UTF-8 text")
     return options
+
+
+def _elsewhere(options: argparse.Namespace, said: Mapping[str, Any]) -> bool:
+    """Whether another server was named than the one that a profile is about; an invitation always does."""
+    if "server" not in vars(options):
+        return True
+    if options.server is None or "server" not in said:
+        return False
+    codec = Codec(said.get("codec", options.codec))
+    try:
+        return place(options.server, codec) != place(said["server"], codec)
+    except ValueError:  # which is told when it is to be used
+        return True
 
 
 def state(options: argparse.Namespace, needed: Parser | None = None) -> State | None:

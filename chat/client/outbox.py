@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chat.client.connection import Connection
-from chat.client.errors import Ended, OutboxFull, Refused
+from chat.client.errors import Ended, OutboxFull, Refused, too_large
 from chat.errors import Code
-from chat.messages import USER_FRAME_BYTES, Accepted, Failed, Frame, Message
+from chat.messages import Accepted, Failed, Frame, Message
 from chat.wire import Codec, serialize
 
 #: A message at which the server has failed so often is given up.
@@ -71,10 +71,8 @@ class Outbox:
             written in UTF-8.
         """
         ref, wire = message.ref or "", serialize(message, self._codec)
-        if len(wire) > USER_FRAME_BYTES:
-            # The server would take this for an attack and close the connection.
-            reason = f"A message may take {USER_FRAME_BYTES} bytes on the wire, not {len(wire)}."
-            return fail(Refused(Code.TOO_LARGE.value, reason))
+        if (refusal := too_large(wire)) is not None:
+            return fail(refusal)
         if ref in self._parcels:
             raise ValueError("a message with this ref is on its way already")
         if len(self._parcels) >= self._most or self._bytes + len(wire) > self._most_bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -44,7 +45,7 @@ def _one_of(*words: str) -> Callable[[str], str]:
 KEYS: Mapping[str, Callable[[str], Setting]] = {
     "server": str,
     "user": str,
-    "password-file": str,
+    "password-file": os.path.expanduser,
     "codec": _one_of("json", "der"),
     "trust": str,
     "accept-new": _boolean,

@@ -177,6 +177,7 @@ class Spool:
                         taken.append(ref)
                 connection.executemany(_DELETE, [(self._server, self._account, ref) for ref in done])
         except StateError as error:
+            self._done = done + self._done  # forgotten together with the next change
             for _, _, written in kept:
                 written.errback(error)
         else:
@@ -207,8 +208,9 @@ def drop(state: State, number: int) -> bool:
 
     @raise StateError: it cannot be written.
     """
-    with state.change() as connection:
+    with state.change() as connection, suppress(OverflowError):  # a number that none can have
         return connection.execute("DELETE FROM outbox WHERE number = ?", (number,)).rowcount > 0
+    return False
 
 
 def _message(frame: object) -> Message | None:
@@ -219,9 +221,11 @@ def _message(frame: object) -> Message | None:
     return None
 
 
-def _same(kept: object, frame: bytes) -> bool:
+def same(one: Message, other: Message) -> bool:
     """Whether they say the same to the same person."""
-    one, other = _message(kept), _message(frame)
-    if one is None or other is None:
-        return False
     return (one.recipient, one.subject, one.body) == (other.recipient, other.subject, other.body)
+
+
+def _same(kept: object, frame: bytes) -> bool:
+    one, other = _message(kept), _message(frame)
+    return one is not None and other is not None and same(one, other)

@@ -189,6 +189,7 @@ class JsonTeller:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._over = False
 
     def note(self, *lines: str) -> None:
         """See L{Teller.note}."""
@@ -203,8 +204,10 @@ class JsonTeller:
         self._tell("disconnected", reason=str(error), seconds=round(delay, 3))
 
     def over(self, error: Exception) -> None:
-        """See L{Teller.over}."""
-        self._tell("over", reason=str(error), code=getattr(error, "code", None))
+        """See L{Teller.over}: the first reason is the reason, and the last event."""
+        if not self._over:
+            self._over = True
+            self._tell("over", reason=str(error), code=getattr(error, "code", None))
 
     def message(self, message: Message) -> None:
         """See L{Teller.message}."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -100,8 +101,9 @@ class TokenKeeper:
         failure.trap(ClientError)
 
     def _take(self, token: TokenIssued) -> None:
-        now = self._clock.seconds()
-        end = milliseconds(token.expires) / 1000
+        now = end = self._clock.seconds()
+        with suppress(ValueError):  # no moment: it is replaced at the next login
+            end = milliseconds(token.expires) / 1000
         self._token = token
         self._renew_at = end - min(_RENEW_BEFORE, (end - now) / 2)
 

@@ -41,7 +41,10 @@ class Wording:
 
     def moment(self, time: str) -> str:
         """A time in the reader's own zone, with the date unless that is today: C{21:07}."""
-        then = datetime.fromtimestamp(milliseconds(time) / 1000).astimezone()
+        try:
+            then = datetime.fromtimestamp(milliseconds(time) / 1000).astimezone()
+        except (ValueError, OverflowError, OSError):
+            return visible(time)  # there is no such moment, or not here; that hides no message
         return f"{then:%H:%M}" if then.date() == self._today() else f"{then:%Y-%m-%d %H:%M}"
 
     def new_day(self) -> list[str]:

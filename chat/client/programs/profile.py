@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import BooleanOptionalAction
 
 from chat.client import options as given
@@ -29,7 +30,9 @@ the file:
   Windows), with a section for each profile; edit it as you like. Its keys
   are the options by their names: server, user, password-file, codec, trust,
   accept-new, plaintext, plain, color, bell, stay, history, outbox. A
-  password is never in it. What is given on the command line goes before.
+  password is never in it. What is given on the command line goes before;
+  where that, or an invitation, names another server, password-file, trust,
+  accept-new and plaintext are not taken from the profile.
 
 what is kept:
   Each profile has its own outbox, history and tokens, which only you can
@@ -66,6 +69,8 @@ def run(arguments: list[str]) -> int:
         if options.server is not None:
             address = given.address(taken, options.server, Codec(options.codec))
             given.way_to(taken, usual_reactor(), options, address)
+        if options.password_file is not None:  # it is the same one from wherever it is used
+            options.password_file = os.path.abspath(options.password_file)
         default = {"codec": "json"}
         named = {key: getattr(options, key.replace("-", "_"), None) for key in KEYS}
         profiles.add(
