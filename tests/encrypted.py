@@ -15,7 +15,7 @@ from chat.store.conversion import convert
 from chat.store.key import Key
 from chat.store.layout import NAMES, path
 from chat.store.opener import PLAIN, Opener
-from tests.test_audit import called, town
+from tests.town import called, town
 from tests.world import World
 
 #: Why a test that needs SQLCipher cannot run, or C{None}.

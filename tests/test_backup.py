@@ -22,7 +22,7 @@ from chat.store.opener import Opener
 from chat.tls.certificate import own
 from tests.busy import busy, grown
 from tests.daemon import until
-from tests.test_audit import called, listing, names, town
+from tests.town import called, listing, names, town
 from tests.world import World, open_world
 
 FILES = sorted(f"{name}.db" for name in NAMES)

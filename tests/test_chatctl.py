@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chat.admin.main import main
 from chat.store.files import DataDirectory, path, schemas
 from chat.store.key import create
-from tests.test_audit import called
+from tests.town import called
 
 
 class ChatctlCase(SynchronousTestCase):

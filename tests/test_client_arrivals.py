@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from chat.client.arrivals import PAUSE_SECONDS, Arrivals
 from chat.client.console import OutputGone
 from chat.messages import Message
+from tests.line_case import TERMINALS, LineTests, shared_daemon
 from tests.terminals import put_away
-from tests.test_line_client import TERMINALS, LineTests, shared_daemon
 
 
 class Line:

@@ -20,9 +20,9 @@ from chat.messages import (
     Message,
     Returned,
 )
+from tests.line_case import LineTests, ScriptedConsole
+from tests.memory_server import TIME
 from tests.strategies import ALWAYS
-from tests.test_client import TIME
-from tests.test_line_client import LineTests, ScriptedConsole
 
 
 class JsonTests(LineTests):

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chat.client.spool import waiting
 from chat.client.state import State
 from tests.daemon import PATIENCE
-from tests.test_line_client import Daemon, shared_daemon
+from tests.line_case import Daemon, shared_daemon
 
 
 class Listening:

@@ -23,8 +23,8 @@ from chat.messages import (
     Returned,
 )
 from chat.wire.text_words import Asked
+from tests.memory_server import TIME
 from tests.strategies import ALWAYS
-from tests.test_client import TIME
 
 NOW = 1795381620.0  # 2026-11-22T21:07:00Z
 

@@ -16,7 +16,7 @@ from chat.client.memory import Memory
 from chat.client.spool import RefTaken, Spool, drop, waiting
 from chat.client.state import State, StateError
 from chat.messages import Failed, Message
-from tests.test_line_client import LineTests
+from tests.line_case import LineTests
 
 
 def no_disk(state: object) -> None:

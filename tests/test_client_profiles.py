@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chat.client.options import parsed
 from chat.client.profiles import ProfileError, Profiles
 from chat.client.programs import join, send, talk
-from tests.test_line_client import run_main
+from tests.line_case import run_main
 
 
 class ProfileTests(SynchronousTestCase):

@@ -12,7 +12,7 @@ from chat.client.once import Order, Sender, send_kept, send_once
 from chat.client.spool import Spool, waiting
 from chat.client.state import State
 from chat.messages import Failed, Message, TokenIssued
-from tests.test_client import ClientTests
+from tests.memory_server import ClientTests
 
 
 class QueueTests(ClientTests):

@@ -21,7 +21,7 @@ from chat.client import Backoff, Client, Fate
 from chat.messages import Accepted, Message
 from chat.wire import Codec
 from tests.daemon import PATIENCE
-from tests.test_line_client import ROOT, shared_daemon
+from tests.line_case import ROOT, shared_daemon
 
 reactor: Any = global_reactor
 

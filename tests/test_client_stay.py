@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from chat.client.memory import Memory, own_form
 from chat.client.state import State
 from chat.messages import TokenIssued
-from tests.test_line_client import LineTests
+from tests.line_case import LineTests
 
 
 class StayTests(LineTests):

@@ -25,9 +25,9 @@ from chat.messages import (
     Message,
     Search,
 )
+from tests.line_case import TERMINALS, WHEN, LineTests, shared_daemon
+from tests.memory_server import TIME, MemorySession
 from tests.terminals import left, put_away
-from tests.test_client import TIME, MemorySession
-from tests.test_line_client import TERMINALS, WHEN, LineTests, shared_daemon
 
 NOW = 1795381620.0  # 2026-11-22T21:07:00Z
 

@@ -28,7 +28,7 @@ from chat.conformance.codecs import CODECS, Codec, Plain
 from chat.conformance.wires import Address, parse_address
 from chat.invitation import parse
 from tests.daemon import PATIENCE, trusting
-from tests.test_audit import called
+from tests.town import called
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "protocol.rst"

@@ -22,8 +22,8 @@ from chat.store.key import create, read
 from chat.store.layout import header, sync
 from chat.store.opener import PLAIN, Opener
 from tests.encrypted import EncryptedCase, bytes_of, encrypted
-from tests.test_audit import ALICE, called
 from tests.test_files import NOBODY
+from tests.town import ALICE, called
 from tests.world import PASSWORD, World
 
 #: So many C calls apart are the moments at which a conversion is cut off.

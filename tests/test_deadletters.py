@@ -7,7 +7,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from chat.admin import main
-from tests.test_audit import DEAD, LAST, called, listing, town
+from tests.town import DEAD, LAST, called, listing, town
 from tests.world import World, open_world
 
 

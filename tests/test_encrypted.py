@@ -31,9 +31,9 @@ from chat.store.pool import DirectPool
 from tests import test_conversation
 from tests.daemon import ROOT, TWISTD, Daemon, environment, execute
 from tests.encrypted import MISSING, SECRET, EncryptedCase, bytes_of, encrypted, opener
-from tests.test_audit import ALICE, LAST, called, inhabit, names
 from tests.test_service import ServiceTestCase
 from tests.test_upgrade import FIRST, first_version
+from tests.town import ALICE, LAST, called, inhabit, names
 from tests.world import PASSWORD
 
 OTHER = SECRET[::-1]

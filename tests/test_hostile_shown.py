@@ -29,10 +29,10 @@ from chat.times import rfc3339
 from chat.web.answers import encode
 from chat.wire.text import _RENDER
 from chat.wire.text_words import visible
+from tests.line_case import LineTests
 from tests.logbook import LogBook
 from tests.network import NetworkTestCase
-from tests.test_line_client import LineTests
-from tests.test_text import Client
+from tests.text_client import Client
 from tests.wire import Wire
 from tests.world import open_world
 

@@ -24,7 +24,7 @@ from chat.store.layout import APPLICATION, NAMES, path, schema
 from chat.tls.certificate import load, make, own
 from chat.tls.fingerprint import parse as parse_fingerprint
 from tests.encrypted import EncryptedCase
-from tests.test_audit import called, names
+from tests.town import called, names
 from tests.world import BEGINNING, PASSWORD, World, open_world
 
 ANOTHER = "another password"

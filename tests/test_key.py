@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chat.errors import StartError
 from chat.store.key import BYTES, CREDENTIAL, CREDENTIALS, Key, create, found, read
-from tests.test_audit import called
+from tests.town import called
 
 SECRET = bytes(range(BYTES))
 

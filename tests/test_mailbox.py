@@ -19,8 +19,8 @@ from chat.admin import exporting, importing
 from chat.admin.audit import audit
 from chat.admin.exporting import export
 from chat.store.files import path
-from tests.test_audit import called, listing, names
 from tests.test_upgrade import first_version
+from tests.town import called, listing, names
 from tests.world import World
 
 

@@ -10,9 +10,9 @@ from twisted.trial.unittest import SkipTest
 
 from chat.store import layout, modes
 from chat.store.files import LOCK, NAMES, path
-from tests.test_audit import called
 from tests.test_files import NOBODY, FilesCase
 from tests.test_service import ServiceTestCase
+from tests.town import called
 from tests.world import World, open_world
 
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chat.admin import record as recording
 from chat.admin.record import FILE, record, who
 from chat.store.layout import APPLICATION
-from tests.test_audit import called
+from tests.town import called
 from tests.world import open_world
 
 

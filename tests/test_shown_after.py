@@ -6,8 +6,8 @@ from twisted.internet.defer import Deferred
 
 from chat.messages import Login, Message, Ping, Received
 from chat.session import Session
+from tests.session_case import Connection, SessionTestCase
 from tests.talker import password
-from tests.test_session import Connection, SessionTestCase
 
 
 class QuietTests(SessionTestCase):

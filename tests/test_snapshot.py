@@ -20,7 +20,7 @@ from chat.admin.leftovers import committed
 from chat.admin.snapshot import headers, signature, snapshot, steadily
 from chat.store.layout import Header, path
 from tests.crash.disk import SECTOR
-from tests.test_audit import LAST, called, inhabit, names, town
+from tests.town import LAST, called, inhabit, names, town
 from tests.world import World
 
 #: The beginning of a frame in a -wal file, and the page after it.

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from chat.spelling import folded
 from chat.store import searches, searching, spoken, volumes
 from chat.store.spoken import words
+from tests.search_case import SearchCase
 from tests.strategies import ALWAYS
-from tests.test_search import SearchCase
 
 
 class SpellingTests(SearchCase):

@@ -17,7 +17,7 @@ from chat.ledger import Account
 from chat.messages import Failed, Message
 from chat.store import mailboxes, returns, stretches
 from chat.store.stretches import INBOX, SENT
-from tests.test_audit import called, names
+from tests.town import called, names
 from tests.world import World, open_world
 
 #: What belongs in each box, in SQL.

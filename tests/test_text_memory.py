@@ -18,7 +18,7 @@ from chat.messages import (
     Received,
     Welcome,
 )
-from tests.test_text import AT, TIME, Client, DoorCase, letter, sent
+from tests.text_client import AT, TIME, Client, DoorCase, letter, sent
 
 
 class KeptTests(DoorCase):

@@ -25,9 +25,9 @@ from chat.store.files import APPLICATION, LOCK, NAMES, VERSIONS, DataDirectory, 
 from chat.store.opener import Opener
 from chat.store.stretches import INBOX, SENT, STRETCH
 from chat.store.upgrade import steps
-from tests.test_audit import ALICE, DELIVERED, LAST, called, names, town
 from tests.test_backup import contents
 from tests.test_files import contents as bytes_of
+from tests.town import ALICE, DELIVERED, LAST, called, names, town
 from tests.world import World
 
 FIRST = dict.fromkeys(NAMES, 1)
