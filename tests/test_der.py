@@ -154,6 +154,8 @@ class EncodeTests(SynchronousTestCase):
             Message(recipient="bob", body="", time="1969-12-31T23:59:59.999Z"),
             Welcome(username="alice", waiting=-1),
             Welcome(username="alice", waiting=2**63),
+            Received(ids=[1, -1]),
+            Received(ids=[2**63]),
         ):
             self.assertRaises(ValueError, der.encode, frame)
 

@@ -259,10 +259,12 @@ def _change(cursor: Cursor, entries: Sequence[tuple[int, str, str]]) -> list[boo
 
 
 def _renew_codes(cursor: Cursor, entries: Sequence[tuple[int, str, Sequence[bytes]]]) -> list[bool]:
-    return [
-        _fetch(cursor, [account]) == [proven] and recoveries.replace(cursor, account, codes)
-        for account, proven, codes in entries
-    ]
+    renewed = []
+    for account, proven, codes in entries:
+        renewed.append(_fetch(cursor, [account]) == [proven])
+        if renewed[-1]:
+            recoveries.replace(cursor, account, codes)
+    return renewed
 
 
 def _replace(cursor: Cursor, entries: Sequence[tuple[int | None, str, str]]) -> list[None]:

@@ -29,16 +29,13 @@ def use(cursor: Cursor, account: int, digest: bytes, now: int) -> bool:
     return True
 
 
-def replace(cursor: Cursor, account: int, digests: Sequence[bytes]) -> bool:
-    """Let these be the account's codes, and no others. False: it has no password that could be forgotten."""
-    if not has_password(cursor, account):
-        return False
+def replace(cursor: Cursor, account: int, digests: Sequence[bytes]) -> None:
+    """Let these be the codes of an account, which has a password that could be forgotten, and no others."""
     forget(cursor, [account])
     cursor.executemany(
         "INSERT INTO passwords.recoveries (account, digest) VALUES (?, ?)",
         [(account, digest) for digest in digests],
     )
-    return True
 
 
 def add(cursor: Cursor, account: int, digest: bytes, expires: int) -> bool:
