@@ -16,12 +16,12 @@ Prepared = Union[Draft, Refusal]
 def draft(message: Message) -> Prepared:
     """The message checked against every limit, or why it cannot be accepted."""
     recipient, subject, body, ref = message.recipient, message.subject, message.body, message.ref
-    # A code point has at most four bytes: short texts need not be encoded to be measured.
+    # A code point has at most four bytes, one of ASCII has one: few texts need be encoded to be measured.
     if (
-        len(body) * 4 > BODY_BYTES
+        (len(body) if body.isascii() else len(body) * 4) > BODY_BYTES
         or len(recipient) * 4 > RECIPIENT_BYTES
         or (subject is not None and len(subject) * 4 > SUBJECT_BYTES)
-        or (ref is not None and len(ref) * 4 > REF_BYTES)
+        or (ref is not None and (len(ref) if ref.isascii() else len(ref) * 4) > REF_BYTES)
     ):
         for what, text, limit in (
             ("ref", ref, REF_BYTES),
@@ -36,9 +36,11 @@ def draft(message: Message) -> Prepared:
                     ref=None if what == "ref" else ref,
                 )
     name = address(recipient)
-    options = (RECEIPT if message.receipt else 0) + (AUTOMATIC if message.automatic else 0)
-    # A person may answer anything.
-    answers = message.answers if message.automatic else 0
+    options = RECEIPT if message.receipt else 0
+    answers = 0
+    if message.automatic:
+        options += AUTOMATIC
+        answers = message.answers  # a person may answer anything
     return Draft(name, recipient if name is None else name, subject, body, ref, options, answers)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from math import ceil
+from operator import attrgetter
 from typing import Callable, Iterable, Optional, Sequence
 
 from msgspec.structs import replace
@@ -59,6 +60,8 @@ CONFIRMED_AT_ONCE = 2000
 LOOKED_THROUGH = 512 * 1024
 #: So many receipts are as much work as a message.
 RECEIPTS_A_MESSAGE = 8
+
+_is_automatic = attrgetter("automatic")
 
 
 class Mailroom:
@@ -119,17 +122,14 @@ class Mailroom:
         """
         sizes = [len(body) if (body := each.body).isascii() else len(body.encode()) for each in messages]
         grant = self._allowance.take(sender.id, sizes)
-        prepared: list[Prepared] = []
-        drafts: list[Draft] = []
-        for number, message in enumerate(messages):
-            checked = draft(message)
-            if number >= grant.admitted and isinstance(checked, Draft):
-                checked = too_fast(checked.ref, grant.seconds)
-            if message.automatic or self._echoes.pairs:
-                checked = self._not_echoing(sender, message, checked)
-            prepared.append(checked)
+        prepared = list(map(draft, messages))
+        for number in range(grant.admitted, len(messages)):
+            checked = prepared[number]
             if isinstance(checked, Draft):
-                drafts.append(checked)
+                prepared[number] = too_fast(checked.ref, grant.seconds)
+        if self._echoes.pairs or any(map(_is_automatic, messages)):
+            prepared = list(map(partial(self._not_echoing, sender), messages, prepared))
+        drafts = [each for each in prepared if isinstance(each, Draft)]
         piece = self._turns.piece(sender.id, len(drafts))
         if piece >= len(drafts):
             self._enter(sender, prepared, drafts, answer, broken)
@@ -229,10 +229,11 @@ class Mailroom:
                 answers.append(Accepted(ref=each.ref, id=id, time=time, state=fate(outcome.state, code)))
                 if outcome.fresh:
                     mailbox = outcome.mailbox
-                    if mailbox not in arrivals:
+                    try:
+                        arrived = arrivals[mailbox]
+                    except KeyError:
                         # Whoever comes from now on finds it in the ledger.
-                        arrivals[mailbox] = [] if self._directory.sessions(mailbox) else None
-                    arrived = arrivals[mailbox]
+                        arrived = arrivals[mailbox] = [] if self._directory.sessions(mailbox) else None
                     if arrived is not None:
                         message = Message(
                             id=id,
