@@ -19,7 +19,7 @@ from chat.store.stretches import INBOX, SENT
 from chat.store.users import Users
 
 _INSERT = (
-    "INSERT{} INTO ledger (id, sender, recipient, position, time, settled, state, options, body, ref,"
+    " INTO ledger (id, sender, recipient, position, time, settled, state, options, body, ref,"
     " code, addressee, subject) VALUES (?1, ?2, ?3, ?4, ?5, ?5, 0, ?6, ?7, "
 )
 #: Of most messages, nothing else is to be said than their ref.
@@ -27,7 +27,9 @@ _PLAIN = f"{_INSERT}?8, NULL, NULL, NULL)"
 #: What is absent is given as 0, which no text is equal to: for each None, and each bool, Python's sqlite3
 #: looks for an adapter first, and that takes longer than to bind all the rest of the row.
 _OTHER = f"{_INSERT}nullif(?8, 0), nullif(?9, 0), nullif(?10, 0), nullif(?11, 0))"
-_IGNORE = " OR IGNORE"
+#: The statements for the two kinds of rows: one whose ref is known is an error, or is left out.
+_ALL = (f"INSERT{_PLAIN}", f"INSERT{_OTHER}")
+_UNKNOWN = (f"INSERT OR IGNORE{_PLAIN}", f"INSERT OR IGNORE{_OTHER}")
 
 #: What is inserted for one draft, as in L{_INSERT}.
 Row = tuple[Any, ...]
@@ -46,15 +48,12 @@ class Rows(Struct):
     plain: list[Row] = []
     other: list[Row] = []
 
-    def insert(self, cursor: Cursor, known: str = "") -> bool:
-        """Insert them; whether none was left out.
-
-        @param known: what is done with one whose ref is known: as by default, it is an error; or L{_IGNORE}.
-        """
+    def insert(self, cursor: Cursor, statements: tuple[str, str]) -> bool:
+        """Insert them by L{_ALL} or L{_UNKNOWN}; whether none was left out."""
         inserted = 0
-        for statement, rows in ((_PLAIN, self.plain), (_OTHER, self.other)):
+        for statement, rows in zip(statements, (self.plain, self.other)):
             if rows:
-                cursor.executemany(statement.format(known), rows)
+                cursor.executemany(statement, rows)
                 inserted += cursor.rowcount
         return inserted == len(self.plain) + len(self.other)
 
@@ -123,7 +122,7 @@ class Intake:
         """Enter all drafts as new ones; C{None}, and nothing is entered, if some ref is known already."""
         first_id, first_position = self._books.id, self._books.position
         outcomes = self._enter(cursor, posts, now, rows)
-        if not rows.insert(cursor, _IGNORE):
+        if not rows.insert(cursor, _UNKNOWN):
             # The ids of those passed over would be gaps.
             cursor.execute("DELETE FROM ledger WHERE id > ?", (first_id,))
             self._books.id, self._books.position = first_id, first_position
@@ -238,7 +237,7 @@ class Intake:
             elif known is None:
                 entered = Rows()
                 outcomes += self._enter(cursor, [Post(post.sender, (draft,))], now, entered)[0]
-                entered.insert(cursor)
+                entered.insert(cursor, _ALL)
                 rows.add(entered)
             elif self._is_repeated(cursor, draft, *known[4:5], *known[6:]):
                 id, time, state, code, mailbox, position, *_ = known
