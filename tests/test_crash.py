@@ -146,7 +146,7 @@ class FaultyServerTests(_Case):
             return results
 
         self.patch(GroupCommit, "_transact", hasty)
-        self._finds("", "accept")
+        self._finds("was accepted as message", "accept")
 
     def test_accountBeforePassword(self) -> None:
         """A sign-up that makes the account before its password is found."""
